@@ -1,0 +1,111 @@
+#include "base/buf.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static void *or_abort(void *p) {
+    if (UNLIKELY(!p))
+        abort();
+    return p;
+}
+
+void *xmalloc(size_t n) {
+    return or_abort(malloc(n ? n : 1));
+}
+
+void *xcalloc(size_t count, size_t size) {
+    return or_abort(calloc(count ? count : 1, size ? size : 1));
+}
+
+void *xrealloc(void *p, size_t n) {
+    return or_abort(realloc(p, n ? n : 1));
+}
+
+void buf_init(struct buf *b, size_t ceiling) {
+    *b = (struct buf){.ceiling = ceiling};
+}
+
+void buf_destroy(struct buf *b) {
+    free(b->p);
+    *b = (struct buf){0};
+}
+
+char *buf_reserve_slack(struct buf *b, size_t n, size_t slack) {
+    if (UNLIKELY(b->overflowed || n > b->ceiling - b->len)) {
+        b->overflowed = true;
+        return NULL;
+    }
+    size_t need = b->len + n + slack;
+    if (need > b->cap) {
+        size_t cap = size_max(b->cap + b->cap / 2, 256);
+        cap = size_max(size_min(cap, b->ceiling + slack), need);
+        b->p = xrealloc(b->p, cap);
+        b->cap = cap;
+    }
+    return b->p + b->len;
+}
+
+void buf_put(struct buf *b, const void *p, size_t n) {
+    if (n == 0)
+        return;
+    char *at = buf_reserve(b, n);
+    if (LIKELY(at)) {
+        memcpy(at, p, n);
+        b->len += n;
+    }
+}
+
+void buf_char(struct buf *b, char c) {
+    buf_put(b, &c, 1);
+}
+
+size_t u64_format(uint64_t v, char *out) {
+    char digits[20];
+    size_t n = 0;
+    do {
+        digits[sizeof digits - ++n] = (char)('0' + v % 10);
+        v /= 10;
+    } while (v);
+    memcpy(out, digits + sizeof digits - n, n);
+    return n;
+}
+
+void buf_u64(struct buf *b, uint64_t v) {
+    char digits[20];
+    buf_put(b, digits, u64_format(v, digits));
+}
+
+void buf_i64(struct buf *b, int64_t v) {
+    if (v < 0)
+        buf_char(b, '-');
+    buf_u64(b, v < 0 ? -(uint64_t)v : (uint64_t)v);
+}
+
+void buf_printf(struct buf *b, const char *format, ...) {
+    va_list args, again;
+    va_start(args, format);
+    va_copy(again, args);
+    int n = vsnprintf(NULL, 0, format, args);
+    va_end(args);
+    assert(n >= 0);
+    /* The terminating NUL is slack: written, not counted. */
+    char *at = buf_reserve_slack(b, (size_t)n, 1);
+    if (at) {
+        vsnprintf(at, (size_t)n + 1, format, again);
+        b->len += (size_t)n;
+    }
+    va_end(again);
+}
+
+void buf_consume(struct buf *b, size_t n) {
+    assert(n <= b->len);
+    if (n == 0)
+        return;
+    b->len -= n;
+    memmove(b->p, b->p + n, b->len);
+}
+
+enum status buf_status(const struct buf *b) {
+    return b->overflowed ? ST_TOO_LARGE : ST_OK;
+}
