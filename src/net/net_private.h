@@ -1,0 +1,32 @@
+/* net_private.h - what the files of room net share: the loop's inside. */
+#ifndef NET_NET_PRIVATE_H
+#define NET_NET_PRIVATE_H
+
+#include "net/loop.h"
+
+#include <pthread.h>
+#include <uv.h>
+
+/* One read buffer serves all connections of a loop: a handler sees its bytes only during its call.
+ * The slack behind lets parsers read past the end. */
+enum { READ_SIZE = 65536, READ_SLACK = 64 };
+
+struct loop_message {
+    struct loop_message *next;
+    void (*fn)(void *arg);
+    void *arg;
+};
+
+struct loop {
+    uv_loop_t uv;
+    uv_async_t wake;
+    uv_timer_t tick;
+    struct list deadlines; /* of struct deadline_class.in_loop */
+    pthread_mutex_t lock;  /* guards the messages and is_stopping: they come from other threads */
+    struct loop_message *first, **last;
+    bool is_stopping;
+    char read_buffer[READ_SIZE + READ_SLACK];
+    char tls_buffer[READ_SIZE + READ_SLACK]; /* decrypted bytes, likewise */
+};
+
+#endif

@@ -1,0 +1,53 @@
+/* os.h - the operating system as the program sees it: clocks, random bytes, files, environment. */
+#ifndef OS_OS_H
+#define OS_OS_H
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/siphash.h"
+
+/* CLOCK_MONOTONIC in nanoseconds. */
+int64_t os_now_ns(void);
+
+/* The same as a clock to hand in; static. */
+extern const struct clock os_clock;
+
+/* Microseconds since 1970, UTC; for logs, rows and tokens only, never for admission. */
+int64_t os_wall_us(void);
+
+/* "2026-11-22T01:02:03.456Z" into out, which holds 25 bytes, NUL included. */
+void os_format_time(int64_t wall_us, char *out);
+
+/* n bytes nobody can guess. */
+void os_random(void *out, size_t n);
+struct siphash_key os_random_key(void);
+
+/* The whole file appended to `out`, up to its ceiling, with `slack` readable bytes behind. `why`
+ * names the file and the system's reason. */
+enum status os_read_file(const char *path, struct buf *out, size_t slack, struct problem *why)
+    MUST_USE;
+
+/* Replaces the file in one step: readers see the old or the new content, never a mix. */
+enum status os_replace_file(const char *path, struct str content, struct problem *why) MUST_USE;
+
+/* Makes the folder and those above it; an existing one is fine. */
+enum status os_make_folder(const char *path, struct problem *why) MUST_USE;
+
+/* The regular files in a folder whose names end so, sorted by name; `paths` and its texts are freed
+ * by os_free_paths. */
+struct os_paths {
+    char **path;
+    size_t count;
+};
+enum status os_list_folder(const char *path, struct str suffix, struct os_paths *out,
+                           struct problem *why) MUST_USE;
+void os_free_paths(struct os_paths *paths);
+bool os_is_folder(const char *path);
+
+/* How many processors this process may use, at least 1. */
+int os_processors(void);
+
+/* Raises the limit of open files as far as the system allows; the limit in force. */
+int64_t os_raise_file_limit(void);
+
+#endif
