@@ -5,12 +5,17 @@
     rooms.py list          one line a room, in order: name;pure|effects;dep dep;source source
     rooms.py pure          the names of the pure rooms
     rooms.py tests DIR     one line a test program below tests/DIR: name;room;source
+
+With --top DIR first, of the tree at DIR instead of this one.
 """
 import pathlib
 import re
 import sys
 
 TOP = pathlib.Path(__file__).resolve().parent.parent
+if sys.argv[1:2] == ["--top"]:
+    TOP = pathlib.Path(sys.argv[2]).resolve()
+    del sys.argv[1:3]
 SRC = TOP / "src"
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.M)
 

@@ -26,7 +26,9 @@
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 
 /* The struct that holds `member`, given a pointer to that member. */
+/* clang-format off */
 #define CONTAINER_OF(ptr, type, member) ((type *)(void *)((char *)(ptr) - offsetof(type, member)))
+/* clang-format on */
 
 /* Returns from the enclosing function when `expr` is not ST_OK. The only macro with hidden control
  * flow. */
@@ -37,9 +39,11 @@
             return try_status_;                                                                    \
     } while (0)
 
+/* clang-format off */
 static inline int64_t i64_min(int64_t a, int64_t b) { return a < b ? a : b; }
 static inline int64_t i64_max(int64_t a, int64_t b) { return a > b ? a : b; }
 static inline size_t size_min(size_t a, size_t b) { return a < b ? a : b; }
 static inline size_t size_max(size_t a, size_t b) { return a > b ? a : b; }
+/* clang-format on */
 
 #endif

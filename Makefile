@@ -1,0 +1,95 @@
+# A short front door to Meson: `make help` lists the doors. On a fresh Debian 12, `make run` and
+# `make test` are all there is to do: they install what is missing, and say what and why.
+BUILD = build
+ASAN = build-asan
+TSAN = build-tsan
+FUZZ_SECONDS = 60
+SOAK_SECONDS = 600
+SOURCES = $(shell git ls-files -co --exclude-standard 'src/*.[ch]' 'src/*.cpp' 'tests/*.[ch]' 2>/dev/null)
+
+.DEFAULT_GOAL = build
+.PHONY: build run test check asan tsan fuzz format format-check lint rooms pure bench mutants soak install clean help
+
+build: ## Build build/weir
+	@tools/setup.sh run
+	@tools/configure.sh $(BUILD)
+	ninja -C $(BUILD)
+
+run: ## Install what is missing, build, and run a demonstration on this machine
+	@tools/setup.sh run
+	@tools/configure.sh $(BUILD)
+	ninja -C $(BUILD) weir
+	$(BUILD)/weir demo
+
+test: ## Install what is missing, build, and run every test
+	@tools/setup.sh test
+	@tools/configure.sh $(BUILD)
+	ninja -C $(BUILD)
+	@tools/test.sh $(BUILD) all
+
+check: ## Everything that CI runs: tests, format, lint, rooms, pure, sanitizers, fuzzing
+	@bash .ci/run
+
+asan: configure-asan ## Build with ASan and UBSan, by clang, and run all but the end-to-end tests
+	ninja -C $(ASAN)
+	@tools/test.sh $(ASAN) meson --no-suite tools
+
+tsan: ## Build with TSan and run the tests that start threads
+	@tools/setup.sh test
+	@tools/configure.sh $(TSAN) -Db_sanitize=thread -Db_lundef=false -Dtests=enabled
+	ninja -C $(TSAN)
+	@tools/test.sh $(TSAN) meson --suite threads
+
+fuzz: configure-asan ## Fuzz each target for FUZZ_SECONDS (60)
+	ninja -C $(ASAN)
+	tools/fuzz.py run $(ASAN) $(FUZZ_SECONDS)
+
+.PHONY: configure-asan
+configure-asan: # one build serves ASan, UBSan, libFuzzer and clang-tidy
+	@tools/setup.sh check
+	@CC=clang-14 CXX=clang++-14 tools/configure.sh $(ASAN) -Db_sanitize=address,undefined -Db_lundef=false \
+		-Dfuzz=true -Dtests=enabled
+
+format: ## Lay out the code in the house style
+	@tools/setup.sh check
+	clang-format-14 -i $(SOURCES)
+
+format-check: ## Complain where `make format` would change something
+	@tools/setup.sh check
+	clang-format-14 --dry-run --Werror $(SOURCES)
+
+lint: configure-asan ## Let clang-tidy and cppcheck look for defects
+	tools/lint.sh $(ASAN)
+
+rooms: ## Check every #include against src/ROOMS
+	tools/rooms.py check
+
+pure: ## Check that the pure rooms call no system
+	@tools/configure.sh $(BUILD)
+	ninja -C $(BUILD)
+	tools/check_pure.py $(BUILD)
+
+bench: ## Measure
+	@tools/setup.sh bench
+	@tools/configure.sh $(BUILD)
+	ninja -C $(BUILD)
+	meson test -C $(BUILD) --no-rebuild --benchmark --verbose
+
+mutants: ## Change the code in small ways and see whether a test notices
+	@tools/setup.sh test
+	python3 tools/mutants.py
+
+soak: ## Run under load for SOAK_SECONDS (600) and watch memory, descriptors and accounts
+	@tools/setup.sh test
+	@tools/configure.sh $(BUILD)
+	ninja -C $(BUILD)
+	WEIR_BIN=$(CURDIR)/$(BUILD)/weir SOAK_SECONDS=$(SOAK_SECONDS) "$$(tools/node.sh)" --test tests/soak/*.test.mjs
+
+install: build ## Install into /usr/local, or with DESTDIR
+	meson install -C $(BUILD) --no-rebuild
+
+clean: ## Remove all build directories
+	rm -rf $(BUILD) $(ASAN) $(TSAN)
+
+help: ## List these
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
