@@ -34,13 +34,31 @@ int64_t os_wall_us(void) {
     return read_clock(CLOCK_REALTIME) / NS_PER_US;
 }
 
+static char *put_digits(char *at, int value, int n) {
+    for (int i = n; i-- > 0; value /= 10)
+        at[i] = (char)('0' + value % 10);
+    return at + n;
+}
+
 void os_format_time(int64_t wall_us, char *out) {
     time_t s = (time_t)(wall_us / 1000000);
     struct tm tm;
     gmtime_r(&s, &tm);
-    snprintf(out, 25, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", (tm.tm_year + 1900) % 10000,
-             tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec,
-             (int)(wall_us / 1000 % 1000));
+    out = put_digits(out, tm.tm_year + 1900, 4);
+    *out++ = '-';
+    out = put_digits(out, tm.tm_mon + 1, 2);
+    *out++ = '-';
+    out = put_digits(out, tm.tm_mday, 2);
+    *out++ = 'T';
+    out = put_digits(out, tm.tm_hour, 2);
+    *out++ = ':';
+    out = put_digits(out, tm.tm_min, 2);
+    *out++ = ':';
+    out = put_digits(out, tm.tm_sec, 2);
+    *out++ = '.';
+    out = put_digits(out, (int)(wall_us / 1000 % 1000), 3);
+    *out++ = 'Z';
+    *out = '\0';
 }
 
 void os_random(void *out, size_t n) {

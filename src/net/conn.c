@@ -1,0 +1,519 @@
+#include "net/conn.h"
+
+#include "base/buf.h"
+#include "net/net_private.h"
+#include "net/tls_private.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum {
+    BACKLOG = 4096,
+    LINGER_MS = 2000,
+    QUEUE_CEILING = 256 << 20, /* owners stop long before; past it the connection is closed */
+    IOV_MAX_USED = 16,
+};
+
+/*
+ * Life: connecting -> open -> (finishing) -> closing -> freed in the close callback. Nothing is
+ * freed under a caller's feet: conn_close only marks, the loop frees.
+ */
+struct conn {
+    uv_tcp_t tcp;
+    struct loop *loop;
+    const struct conn_handlers *handlers; /* NULL once the owner has let go */
+    void *owner;
+    struct tls_context *tls;    /* a reference; NULL for plain TCP */
+    struct tls_session *session; /* owned; NULL until there is one */
+    struct buf queue;           /* bytes to send after those in flight */
+    char *in_flight;            /* owned by the pending write; NULL when there is none */
+    size_t n_in_flight;
+    uv_write_t *write;          /* allocated with the first byte that has to wait */
+    struct conn_opening *opening;
+    struct loop_timer *linger;
+    bool is_open, is_closing, is_finishing, is_shut, is_paused, is_incoming, has_queued;
+};
+
+/* What only a connection that is being made needs. */
+struct conn_opening {
+    uv_getaddrinfo_t lookup;
+    uv_connect_t connect;
+    struct conn *conn; /* NULL when the connection was closed meanwhile */
+    struct addrinfo *found, *next;
+    char *host; /* owned */
+    int port;
+};
+
+static void start_reading(struct conn *c);
+static void flush(struct conn *c);
+
+/* --- the end --- */
+
+static void on_closed(uv_handle_t *h) {
+    struct conn *c = h->data;
+    buf_destroy(&c->queue);
+    free(c->in_flight);
+    free(c->write);
+    tls_session_free(c->session);
+    tls_unref(c->tls);
+    free(c);
+}
+
+static void drop(struct conn *c) {
+    if (c->is_closing)
+        return;
+    c->is_closing = true;
+    c->handlers = NULL;
+    loop_timer_close(c->linger);
+    if (c->opening) {
+        c->opening->conn = NULL;
+        uv_cancel((uv_req_t *)&c->opening->lookup);
+        c->opening = NULL;
+    }
+    uv_close((uv_handle_t *)&c->tcp, on_closed);
+}
+
+/* The connection is over, by the peer's will or by accident; the owner hears why and closes. */
+static void end(struct conn *c, enum status st, struct str why) {
+    if (c->is_closing)
+        return;
+    uv_read_stop((uv_stream_t *)&c->tcp);
+    if (c->is_finishing || !c->handlers) {
+        drop(c);
+        return;
+    }
+    c->handlers->on_end(c->owner, st, why);
+}
+
+void conn_close(struct conn *c) {
+    drop(c);
+}
+
+static void on_linger_over(void *arg) {
+    drop(arg);
+}
+
+static void on_shutdown(uv_shutdown_t *r, int status) {
+    (void)status;
+    free(r);
+}
+
+/* Everything is out: closes our side and waits for the peer to close its own. */
+static void finish_now(struct conn *c) {
+    if (c->is_shut)
+        return;
+    c->is_shut = true;
+    if (c->session) {
+        tls_session_shutdown(c->session);
+        if (c->n_in_flight || c->queue.len) { /* goodbye had to wait */
+            c->is_shut = false;
+            return;
+        }
+    }
+    uv_shutdown_t *r = xcalloc(1, sizeof *r);
+    if (uv_shutdown(r, (uv_stream_t *)&c->tcp, on_shutdown) != 0) {
+        free(r);
+        drop(c);
+    }
+}
+
+void conn_finish(struct conn *c) {
+    if (c->is_closing)
+        return;
+    if (!c->is_open) {
+        drop(c);
+        return;
+    }
+    c->is_finishing = true;
+    c->handlers = NULL;
+    c->linger = loop_timer_new(c->loop, LINGER_MS, 0, on_linger_over, c);
+    if (c->is_paused)
+        conn_resume(c);
+    if (c->n_in_flight == 0)
+        finish_now(c);
+}
+
+/* --- writing --- */
+
+static void on_written(uv_write_t *w, int status) {
+    struct conn *c = w->data;
+    free(c->in_flight);
+    c->in_flight = NULL;
+    c->n_in_flight = 0;
+    if (c->is_closing)
+        return;
+    if (status < 0) {
+        end(c, ST_IO_FAILED, str_of(uv_strerror(status)));
+        return;
+    }
+    if (c->queue.len) {
+        flush(c);
+    } else if (c->is_finishing) {
+        finish_now(c);
+    } else if (c->has_queued) {
+        c->has_queued = false;
+        c->handlers->on_drained(c->owner);
+    }
+}
+
+/* Hands the queue to the loop as one write. */
+static void flush(struct conn *c) {
+    if (c->n_in_flight || c->queue.len == 0)
+        return;
+    if (!c->write)
+        c->write = xcalloc(1, sizeof *c->write);
+    c->write->data = c;
+    c->in_flight = c->queue.p;
+    c->n_in_flight = c->queue.len;
+    buf_init(&c->queue, QUEUE_CEILING);
+    uv_buf_t b = uv_buf_init(c->in_flight, (unsigned)c->n_in_flight);
+    int rc = uv_write(c->write, (uv_stream_t *)&c->tcp, &b, 1, on_written);
+    if (rc != 0) {
+        free(c->in_flight);
+        c->in_flight = NULL;
+        c->n_in_flight = 0; /* reading tells the owner what happened */
+    }
+}
+
+/* Sends as they are, without TLS. */
+static void write_raw(struct conn *c, const struct iovec *iov, int n) {
+    size_t total = 0, sent = 0;
+    for (int i = 0; i < n; i++)
+        total += iov[i].iov_len;
+    if (c->n_in_flight == 0 && c->queue.len == 0) {
+        /* On Linux a uv_buf_t is laid out as an iovec (libuv, "uv_buf_t"). */
+        int rc = uv_try_write((uv_stream_t *)&c->tcp, (const uv_buf_t *)(const void *)iov,
+                              (unsigned)n);
+        if (rc == (int)total)
+            return;
+        if (rc < 0 && rc != UV_EAGAIN)
+            return; /* the reading side reports the error */
+        sent = rc > 0 ? (size_t)rc : 0;
+    }
+    for (int i = 0; i < n; i++) {
+        size_t skip = size_min(sent, iov[i].iov_len);
+        sent -= skip;
+        buf_put(&c->queue, (const char *)iov[i].iov_base + skip, iov[i].iov_len - skip);
+    }
+    c->has_queued = true;
+    flush(c);
+}
+
+_Static_assert(sizeof(uv_buf_t) == sizeof(struct iovec) &&
+                   offsetof(uv_buf_t, base) == offsetof(struct iovec, iov_base) &&
+                   offsetof(uv_buf_t, len) == offsetof(struct iovec, iov_len),
+               "write_raw passes one as the other");
+
+static void emit_encrypted(void *arg, struct str bytes) {
+    struct conn *c = arg;
+    struct iovec iov = {(char *)(uintptr_t)bytes.p, bytes.n};
+    if (!c->is_closing)
+        write_raw(c, &iov, 1);
+}
+
+size_t conn_write(struct conn *c, const struct iovec *iov, int n) {
+    assert(n <= IOV_MAX_USED);
+    if (c->is_closing || c->is_finishing || !c->is_open)
+        return 0;
+    if (c->session)
+        (void)tls_session_write(c->session, iov, n); /* a failed session ends by its reading side */
+    else
+        write_raw(c, iov, n);
+    return conn_queued(c);
+}
+
+size_t conn_queued(const struct conn *c) {
+    return c->n_in_flight + c->queue.len;
+}
+
+/* --- reading --- */
+
+static void on_alloc(uv_handle_t *h, size_t size, uv_buf_t *b) {
+    (void)size;
+    struct conn *c = h->data;
+    *b = uv_buf_init(c->loop->read_buffer, READ_SIZE);
+}
+
+/* Decrypts what has come and hands it on, until more input is needed or the owner has closed. */
+static void read_encrypted(struct conn *c, struct str bytes) {
+    tls_session_feed(c->session, bytes);
+    if (!c->is_open) {
+        enum tls_result r = tls_session_handshake(c->session);
+        if (r == TLS_AGAIN)
+            return;
+        if (r != TLS_OK) {
+            end(c, ST_IO_FAILED, tls_session_error(c->session));
+            return;
+        }
+        c->is_open = true;
+        if (c->handlers)
+            c->handlers->on_open(c->owner);
+    }
+    while (!c->is_closing) {
+        size_t n;
+        enum tls_result r = tls_session_read(c->session, c->loop->tls_buffer, READ_SIZE, &n);
+        if (r == TLS_AGAIN)
+            return;
+        if (r != TLS_OK) {
+            end(c, r == TLS_CLOSED ? ST_OK : ST_IO_FAILED, tls_session_error(c->session));
+            return;
+        }
+        if (c->handlers)
+            c->handlers->on_data(c->owner, (struct str){c->loop->tls_buffer, n});
+    }
+}
+
+static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *b) {
+    struct conn *c = s->data;
+    if (n == 0 || c->is_closing)
+        return;
+    if (n < 0) {
+        end(c, n == UV_EOF ? ST_OK : ST_IO_FAILED,
+            n == UV_EOF ? STR("the peer closed the connection") : str_of(uv_strerror((int)n)));
+        return;
+    }
+    struct str bytes = {b->base, (size_t)n};
+    if (c->is_finishing)
+        return; /* swallowed */
+    if (c->session)
+        read_encrypted(c, bytes);
+    else
+        c->handlers->on_data(c->owner, bytes);
+}
+
+static void start_reading(struct conn *c) {
+    int rc = uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read);
+    if (rc != 0)
+        end(c, ST_IO_FAILED, str_of(uv_strerror(rc)));
+}
+
+void conn_pause(struct conn *c) {
+    if (!c->is_closing && !c->is_paused) {
+        c->is_paused = true;
+        uv_read_stop((uv_stream_t *)&c->tcp);
+    }
+}
+
+void conn_resume(struct conn *c) {
+    if (!c->is_closing && c->is_paused) {
+        c->is_paused = false;
+        start_reading(c);
+    }
+}
+
+/* --- opening --- */
+
+static struct conn *conn_new(struct loop *l, struct tls_context *tls) {
+    struct conn *c = xcalloc(1, sizeof *c);
+    c->loop = l;
+    c->tls = tls_ref(tls);
+    buf_init(&c->queue, QUEUE_CEILING);
+    int rc = uv_tcp_init(&l->uv, &c->tcp);
+    assert(rc == 0);
+    c->tcp.data = c;
+    return c;
+}
+
+static void free_opening(struct conn_opening *o) {
+    if (o->conn)
+        o->conn->opening = NULL;
+    uv_freeaddrinfo(o->found);
+    free(o->host);
+    free(o);
+}
+
+static void try_next_address(struct conn_opening *o, int last_error);
+
+static void on_connected(uv_connect_t *r, int status) {
+    struct conn_opening *o = r->data;
+    struct conn *c = o->conn;
+    if (!c) {
+        free_opening(o);
+        return;
+    }
+    if (status < 0) {
+        free_opening(o);
+        end(c, ST_UPSTREAM_FAILED, str_of(uv_strerror(status)));
+        return;
+    }
+    uv_tcp_nodelay(&c->tcp, 1);
+    if (c->tls) {
+        c->session = tls_session_new(c->tls, o->host, emit_encrypted, c);
+        free_opening(o);
+        start_reading(c);
+        if (!c->is_closing)
+            (void)tls_session_handshake(c->session); /* says hello; answers come by reading */
+        return;
+    }
+    free_opening(o);
+    c->is_open = true;
+    c->handlers->on_open(c->owner);
+    if (!c->is_closing && !c->is_paused)
+        start_reading(c);
+}
+
+/*
+ * Only the first address that the system offers is tried: a backend behind several is configured
+ * as several backends, which the balancer can tell apart.
+ */
+static void try_next_address(struct conn_opening *o, int last_error) {
+    struct conn *c = o->conn;
+    int rc = last_error;
+    if (o->next)
+        rc = uv_tcp_connect(&o->connect, &c->tcp, o->next->ai_addr, on_connected);
+    if (!o->next || rc != 0) {
+        free_opening(o);
+        end(c, ST_UPSTREAM_FAILED, str_of(uv_strerror(rc)));
+    }
+}
+
+static void on_found(uv_getaddrinfo_t *r, int status, struct addrinfo *found) {
+    struct conn_opening *o = r->data;
+    o->found = o->next = found;
+    if (!o->conn) {
+        free_opening(o);
+        return;
+    }
+    try_next_address(o, status < 0 ? status : UV_EAI_NONAME);
+}
+
+struct conn *conn_connect(struct loop *l, const char *host, int port, struct tls_context *tls,
+                          const struct conn_handlers *handlers, void *owner) {
+    struct conn *c = conn_new(l, tls);
+    c->handlers = handlers;
+    c->owner = owner;
+    struct conn_opening *o = xcalloc(1, sizeof *o);
+    o->conn = c;
+    o->host = str_dup(str_of(host));
+    o->port = port;
+    o->lookup.data = o->connect.data = o;
+    c->opening = o;
+    struct sockaddr_storage a;
+    if (uv_ip4_addr(host, port, (struct sockaddr_in *)&a) == 0 ||
+        uv_ip6_addr(host, port, (struct sockaddr_in6 *)&a) == 0) {
+        /* An address needs no lookup, and its connection begins at once. A failure that shows at
+         * once would call back during this call, so it too goes through the lookup. */
+        if (uv_tcp_connect(&o->connect, &c->tcp, (struct sockaddr *)&a, on_connected) == 0)
+            return c;
+    }
+    char service[12];
+    snprintf(service, sizeof service, "%d", port);
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG};
+    int rc = uv_getaddrinfo(&l->uv, &o->lookup, on_found, host, service, &hints);
+    assert(rc == 0);
+    return c;
+}
+
+void conn_start(struct conn *c, const struct conn_handlers *handlers, void *owner) {
+    c->handlers = handlers;
+    c->owner = owner;
+    start_reading(c);
+}
+
+void conn_peer(const struct conn *c, char *out) {
+    struct sockaddr_storage a;
+    int n = sizeof a;
+    char host[48] = "?", port[8] = "?";
+    if (uv_tcp_getpeername(&c->tcp, (struct sockaddr *)&a, &n) == 0)
+        getnameinfo((struct sockaddr *)&a, (socklen_t)n, host, sizeof host, port, sizeof port,
+                    NI_NUMERICHOST | NI_NUMERICSERV);
+    snprintf(out, 64, a.ss_family == AF_INET6 ? "[%s]:%s" : "%s:%s", host, port);
+}
+
+/* --- listening --- */
+
+struct listener {
+    uv_tcp_t tcp;
+    struct loop *loop;
+    struct tls_context *tls; /* a reference */
+    void (*on_accept)(void *arg, struct conn *c);
+    void *arg;
+    int port;
+};
+
+static void on_connection(uv_stream_t *s, int status) {
+    struct listener *l = s->data;
+    if (status < 0)
+        return; /* the peer left before we looked, or no file handle is free; the next one may do */
+    struct conn *c = conn_new(l->loop, l->tls);
+    c->is_incoming = true;
+    if (uv_accept(s, (uv_stream_t *)&c->tcp) != 0) {
+        drop(c);
+        return;
+    }
+    uv_tcp_nodelay(&c->tcp, 1);
+    if (l->tls)
+        c->session = tls_session_new(l->tls, NULL, emit_encrypted, c);
+    else
+        c->is_open = true;
+    l->on_accept(l->arg, c);
+}
+
+static void free_listener(uv_handle_t *h) {
+    struct listener *l = h->data;
+    tls_unref(l->tls);
+    free(l);
+}
+
+static void free_addresses(struct addrinfo **found) {
+    if (*found)
+        freeaddrinfo(*found);
+}
+
+enum status listener_open(struct loop *loop, const char *host, int port, struct tls_context *tls,
+                          void (*on_accept)(void *arg, struct conn *c), void *arg,
+                          struct listener **out, struct problem *why) {
+    char address[300], service[12];
+    snprintf(address, sizeof address, "%s:%d", host, port);
+    snprintf(service, sizeof service, "%d", port);
+    CLEANUP(free_addresses) struct addrinfo *found = NULL;
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
+    int rc = getaddrinfo(host, service, &hints, &found);
+    if (rc != 0)
+        return problem_set(why, ST_IO_FAILED, str_of(address), "cannot listen on %s: %s", address,
+                           gai_strerror(rc));
+    int fd = socket(found->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), on = 1;
+    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
+        setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) != 0 ||
+        bind(fd, found->ai_addr, found->ai_addrlen) != 0) {
+        enum status st = problem_set(why, ST_IO_FAILED, str_of(address), "cannot listen on %s: %s",
+                                     address, strerror(errno));
+        if (fd >= 0)
+            close(fd);
+        return st;
+    }
+    struct sockaddr_storage bound;
+    socklen_t n = sizeof bound;
+    getsockname(fd, (struct sockaddr *)&bound, &n);
+    struct listener *l = xcalloc(1, sizeof *l);
+    l->loop = loop;
+    l->tls = tls_ref(tls);
+    l->on_accept = on_accept;
+    l->arg = arg;
+    l->port = ntohs(bound.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&bound)->sin6_port
+                                                : ((struct sockaddr_in *)&bound)->sin_port);
+    uv_tcp_init(&loop->uv, &l->tcp);
+    l->tcp.data = l;
+    rc = uv_tcp_open(&l->tcp, fd);
+    if (rc == 0)
+        rc = uv_listen((uv_stream_t *)&l->tcp, BACKLOG, on_connection);
+    if (rc != 0) {
+        listener_close(l);
+        return problem_set(why, ST_IO_FAILED, str_of(address), "cannot listen on %s: %s", address,
+                           uv_strerror(rc));
+    }
+    *out = l;
+    return ST_OK;
+}
+
+int listener_port(const struct listener *l) {
+    return l->port;
+}
+
+void listener_close(struct listener *l) {
+    if (l)
+        uv_close((uv_handle_t *)&l->tcp, free_listener);
+}

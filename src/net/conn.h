@@ -1,0 +1,78 @@
+/* conn.h - one TCP connection, with TLS or without: bytes in, bytes out, one owner. */
+#ifndef NET_CONN_H
+#define NET_CONN_H
+
+#include "base/status.h"
+#include "net/loop.h"
+#include "net/tls.h"
+
+#include <sys/uio.h>
+
+struct conn;
+
+/* What the owner hears. After conn_close or conn_finish it hears nothing more. */
+struct conn_handlers {
+    /* The connection stands (with TLS: the handshake is done, the peer verified). */
+    void (*on_open)(void *owner);
+    /* Bytes, with CONN_SLACK readable bytes behind them; gone after the call. */
+    void (*on_data)(void *owner, struct str bytes);
+    /* Everything queued has been handed to the kernel. Only after a conn_write had to queue. */
+    void (*on_drained)(void *owner);
+    /* ST_OK: the peer closed its side. Else why the connection failed; `why` says more. The owner
+     * closes. */
+    void (*on_end)(void *owner, enum status st, struct str why);
+};
+
+enum { CONN_SLACK = 64 };
+
+/* Begins a connection to `host` (a name or address) and `port`. `tls` is NULL for plain TCP; with it
+ * the peer's name is checked against `host`. Failures come by on_end, never during this call. */
+struct conn *conn_connect(struct loop *l, const char *host, int port, struct tls_context *tls,
+                          const struct conn_handlers *handlers, void *owner);
+
+/* Gives an accepted connection its owner; reading begins. on_open comes when TLS stands, for plain
+ * TCP not at all. */
+void conn_start(struct conn *c, const struct conn_handlers *handlers, void *owner);
+
+/*
+ * Writes what the kernel takes at once and queues a copy of the rest. The bytes left in the queue:
+ * the owner stops its source when they are too many and goes on at on_drained. A failed connection
+ * swallows the bytes; on_end tells.
+ */
+size_t conn_write(struct conn *c, const struct iovec *iov, int n);
+
+/* Bytes in the queue. */
+size_t conn_queued(const struct conn *c);
+
+/* Stops and resumes reading: back-pressure towards the peer. A closed peer is then not noticed. */
+void conn_pause(struct conn *c);
+void conn_resume(struct conn *c);
+
+/* Ends it at once; queued bytes are dropped. The pointer is dead after this. */
+void conn_close(struct conn *c);
+
+/* Ends it after what is queued has gone out: then closes the sending side and swallows what still
+ * comes, for at most two seconds, so that the peer reads our last bytes before it meets a reset. The
+ * pointer is dead after this. */
+void conn_finish(struct conn *c);
+
+/* The peer's address as text, "127.0.0.1:4711"; out holds 64 bytes. */
+void conn_peer(const struct conn *c, char *out);
+
+/* --- listening --- */
+
+struct listener;
+
+/*
+ * Listens on host:port with SO_REUSEPORT, so that several loops may listen on one address and the
+ * kernel spreads connections. Port 0 takes a free one. With `tls` connections are TLS servers.
+ * `why` names the address and the system's reason.
+ */
+enum status listener_open(struct loop *l, const char *host, int port, struct tls_context *tls,
+                          void (*on_accept)(void *arg, struct conn *c), void *arg,
+                          struct listener **out, struct problem *why) MUST_USE;
+int listener_port(const struct listener *l);
+/* No more connections are accepted; NULL is fine. */
+void listener_close(struct listener *l);
+
+#endif

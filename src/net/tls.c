@@ -1,0 +1,265 @@
+#include "net/tls_private.h"
+
+#include "base/buf.h"
+
+#include <openssl/bio.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+struct tls_context {
+    SSL_CTX *ssl;
+    atomic_int refs;
+};
+
+/*
+ * The session's bytes come from a view and go to a callback through a BIO of our own, so an idle
+ * connection holds no buffers of ours, and of OpenSSL's only what SSL_MODE_RELEASE_BUFFERS leaves.
+ */
+struct tls_session {
+    SSL *ssl;
+    struct str input; /* borrowed; encrypted bytes not yet read by OpenSSL */
+    void (*emit)(void *arg, struct str bytes);
+    void *arg;
+    bool is_open;
+    char error[200];
+};
+
+/* --- the BIO --- */
+
+static int bio_read(BIO *b, char *out, size_t size, size_t *n) {
+    struct tls_session *s = BIO_get_data(b);
+    BIO_clear_retry_flags(b);
+    *n = size_min(size, s->input.n);
+    if (*n == 0) {
+        BIO_set_retry_read(b);
+        return 0;
+    }
+    memcpy(out, s->input.p, *n);
+    s->input = str_skip(s->input, *n);
+    return 1;
+}
+
+static int bio_write(BIO *b, const char *p, size_t size, size_t *n) {
+    struct tls_session *s = BIO_get_data(b);
+    BIO_clear_retry_flags(b);
+    s->emit(s->arg, (struct str){p, size});
+    *n = size;
+    return 1;
+}
+
+static long bio_ctrl(BIO *b, int what, long number, void *p) {
+    (void)b;
+    (void)number;
+    (void)p;
+    return what == BIO_CTRL_FLUSH ? 1 : 0;
+}
+
+static BIO_METHOD *bio_method(void) {
+    static _Atomic(BIO_METHOD *) shared;
+    BIO_METHOD *m = atomic_load(&shared);
+    if (m)
+        return m;
+    m = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "view");
+    assert(m);
+    BIO_meth_set_read_ex(m, bio_read);
+    BIO_meth_set_write_ex(m, bio_write);
+    BIO_meth_set_ctrl(m, bio_ctrl);
+    BIO_METHOD *other = NULL;
+    if (!atomic_compare_exchange_strong(&shared, &other, m)) {
+        BIO_meth_free(m);
+        return other;
+    }
+    return m;
+}
+
+/* --- contexts --- */
+
+static enum status refuse(struct problem *why, const char *file, const char *what) {
+    unsigned long code = ERR_peek_last_error();
+    char text[160] = "unknown reason";
+    if (code)
+        ERR_error_string_n(code, text, sizeof text);
+    ERR_clear_error();
+    return problem_set(why, ST_IO_FAILED, str_of(file ? file : "tls"), "%s: %s", what, text);
+}
+
+static struct tls_context *context_new(const SSL_METHOD *method) {
+    struct tls_context *t = xcalloc(1, sizeof *t);
+    t->ssl = SSL_CTX_new(method);
+    assert(t->ssl);
+    atomic_init(&t->refs, 1);
+    SSL_CTX_set_min_proto_version(t->ssl, TLS1_2_VERSION);
+    SSL_CTX_set_mode(t->ssl, SSL_MODE_RELEASE_BUFFERS);
+    SSL_CTX_set_options(t->ssl, SSL_OP_NO_RENEGOTIATION | SSL_OP_IGNORE_UNEXPECTED_EOF);
+    return t;
+}
+
+/* We speak HTTP/1.1 only; a client that offers others but not it gets no protocol at all. */
+static int choose_protocol(SSL *ssl, const unsigned char **out, unsigned char *out_n,
+                           const unsigned char *in, unsigned in_n, void *arg) {
+    (void)ssl;
+    (void)arg;
+    static const unsigned char ours[] = "\x08http/1.1";
+    unsigned char *chosen;
+    if (SSL_select_next_proto(&chosen, out_n, ours, sizeof ours - 1, in, in_n) !=
+        OPENSSL_NPN_NEGOTIATED)
+        return SSL_TLSEXT_ERR_NOACK;
+    *out = chosen;
+    return SSL_TLSEXT_ERR_OK;
+}
+
+enum status tls_server_new(const char *cert_file, const char *key_file, struct tls_context **out,
+                           struct problem *why) {
+    struct tls_context *t = context_new(TLS_server_method());
+    enum status st = ST_OK;
+    if (SSL_CTX_use_certificate_chain_file(t->ssl, cert_file) != 1)
+        st = refuse(why, cert_file, "cannot use the certificate chain");
+    else if (SSL_CTX_use_PrivateKey_file(t->ssl, key_file, SSL_FILETYPE_PEM) != 1)
+        st = refuse(why, key_file, "cannot use the private key");
+    else if (SSL_CTX_check_private_key(t->ssl) != 1)
+        st = refuse(why, key_file, "the private key does not belong to the certificate");
+    if (st != ST_OK) {
+        tls_unref(t);
+        return st;
+    }
+    SSL_CTX_set_alpn_select_cb(t->ssl, choose_protocol, NULL);
+    *out = t;
+    return ST_OK;
+}
+
+enum status tls_client_new(const char *ca_file, bool verify, struct tls_context **out,
+                           struct problem *why) {
+    struct tls_context *t = context_new(TLS_client_method());
+    SSL_CTX_set_verify(t->ssl, verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, NULL);
+    int ok = ca_file ? SSL_CTX_load_verify_locations(t->ssl, ca_file, NULL)
+                     : SSL_CTX_set_default_verify_paths(t->ssl);
+    if (verify && ok != 1) {
+        enum status st = refuse(why, ca_file, "cannot use the trusted certificates");
+        tls_unref(t);
+        return st;
+    }
+    *out = t;
+    return ST_OK;
+}
+
+struct tls_context *tls_ref(struct tls_context *t) {
+    if (t)
+        atomic_fetch_add(&t->refs, 1);
+    return t;
+}
+
+void tls_unref(struct tls_context *t) {
+    if (t && atomic_fetch_sub(&t->refs, 1) == 1) {
+        SSL_CTX_free(t->ssl);
+        free(t);
+    }
+}
+
+/* --- sessions --- */
+
+static bool is_address(const char *host) {
+    return strchr(host, ':') != NULL || strspn(host, "0123456789.") == strlen(host);
+}
+
+struct tls_session *tls_session_new(struct tls_context *t, const char *server_name,
+                                    void (*emit)(void *arg, struct str bytes), void *arg) {
+    struct tls_session *s = xcalloc(1, sizeof *s);
+    s->emit = emit;
+    s->arg = arg;
+    s->ssl = SSL_new(t->ssl);
+    assert(s->ssl);
+    BIO *b = BIO_new(bio_method());
+    assert(b);
+    BIO_set_data(b, s);
+    BIO_set_init(b, 1);
+    SSL_set_bio(s->ssl, b, b);
+    if (!server_name) {
+        SSL_set_accept_state(s->ssl);
+    } else {
+        SSL_set_connect_state(s->ssl);
+        X509_VERIFY_PARAM *param = SSL_get0_param(s->ssl);
+        int ok = is_address(server_name) ? X509_VERIFY_PARAM_set1_ip_asc(param, server_name)
+                                         : X509_VERIFY_PARAM_set1_host(param, server_name, 0);
+        assert(ok == 1);
+        if (!is_address(server_name))
+            SSL_set_tlsext_host_name(s->ssl, server_name);
+    }
+    return s;
+}
+
+void tls_session_free(struct tls_session *s) {
+    if (!s)
+        return;
+    SSL_free(s->ssl);
+    free(s);
+}
+
+void tls_session_feed(struct tls_session *s, struct str bytes) {
+    /* OpenSSL takes everything up to the last incomplete record before it asks for more, and keeps
+     * that one itself. */
+    assert(s->input.n == 0);
+    s->input = bytes;
+}
+
+static enum tls_result result_of(struct tls_session *s, int rc) {
+    int e = SSL_get_error(s->ssl, rc);
+    if (e == SSL_ERROR_WANT_READ || e == SSL_ERROR_WANT_WRITE) {
+        ERR_clear_error();
+        return TLS_AGAIN;
+    }
+    if (e == SSL_ERROR_ZERO_RETURN)
+        return TLS_CLOSED;
+    unsigned long code = ERR_peek_last_error();
+    long verify = SSL_get_verify_result(s->ssl);
+    const char *reason = code ? ERR_reason_error_string(code) : NULL;
+    if (verify != X509_V_OK)
+        snprintf(s->error, sizeof s->error, "TLS: %s", X509_verify_cert_error_string(verify));
+    else
+        snprintf(s->error, sizeof s->error, "TLS: %s", reason ? reason : "the session failed");
+    ERR_clear_error();
+    return TLS_FAILED;
+}
+
+enum tls_result tls_session_handshake(struct tls_session *s) {
+    int rc = SSL_do_handshake(s->ssl);
+    if (rc != 1)
+        return result_of(s, rc);
+    s->is_open = true;
+    return TLS_OK;
+}
+
+bool tls_session_is_open(const struct tls_session *s) {
+    return s->is_open;
+}
+
+enum tls_result tls_session_read(struct tls_session *s, char *out, size_t size, size_t *n) {
+    int rc = SSL_read_ex(s->ssl, out, size, n);
+    return rc == 1 ? TLS_OK : result_of(s, rc);
+}
+
+enum tls_result tls_session_write(struct tls_session *s, const struct iovec *iov, int n) {
+    for (int i = 0; i < n; i++) {
+        size_t written;
+        if (iov[i].iov_len == 0)
+            continue;
+        /* The BIO takes everything, so a write is never partial. */
+        int rc = SSL_write_ex(s->ssl, iov[i].iov_base, iov[i].iov_len, &written);
+        if (rc != 1)
+            return result_of(s, rc);
+    }
+    return TLS_OK;
+}
+
+void tls_session_shutdown(struct tls_session *s) {
+    if (s->is_open)
+        SSL_shutdown(s->ssl);
+    ERR_clear_error();
+}
+
+struct str tls_session_error(const struct tls_session *s) {
+    return str_of(s->error);
+}
