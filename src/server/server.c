@@ -1,0 +1,518 @@
+#include "server/server.h"
+
+#include "json/json.h"
+#include "os/os.h"
+
+#include <stdlib.h>
+
+enum { HEAD_SCRATCH = 64 << 10 };
+
+/* States of a connection; being in one means being in that state's list. */
+enum state {
+    STATE_IDLE,    /* between requests; also a new connection before its first byte */
+    STATE_READING, /* a request has begun and is not complete */
+    STATE_ANSWERING, /* the application has the request */
+    N_STATES,
+};
+
+struct server {
+    struct loop *loop;
+    struct server_limits limits;
+    const struct server_handler *handler;
+    void *arg;
+    struct list exchanges[N_STATES];
+    int n_exchanges;
+    struct listener *listeners[8];
+    int n_listeners;
+    struct deadline_class head_deadline, body_deadline, idle_deadline, stall_deadline;
+    struct buf head; /* the answer's head that waits for its first piece; one at a time */
+    const struct exchange *head_owner;
+    void (*on_idle)(void *arg);
+    void *on_idle_arg;
+    bool is_draining;
+};
+
+struct exchange {
+    struct list in_state;
+    struct server *server;
+    struct conn *conn;
+    struct http_reader reader;
+    struct deadline deadline;
+    struct buf body;
+    struct buf ahead; /* bytes of later requests */
+    void *user;
+    int64_t start_ns;
+    enum state state;
+    bool is_parsing, is_dead; /* dead: freed when the parse loop on the stack returns */
+    bool has_answered, is_head_request, is_http10, wants_close, is_chunked, is_ahead_paused;
+    bool is_finished;
+};
+
+static void parse(struct exchange *x, struct str in);
+
+static void set_state(struct exchange *x, enum state next) {
+    list_remove(&x->in_state);
+    x->state = next;
+    list_append(&x->server->exchanges[next], &x->in_state);
+}
+
+/* --- the end of a connection --- */
+
+/* Takes the exchange out of the server; `how` ends the connection. */
+static void release(struct exchange *x, void (*how)(struct conn *c)) {
+    struct server *s = x->server;
+    assert(!x->is_dead);
+    x->is_dead = true;
+    deadline_clear(&x->deadline);
+    list_remove(&x->in_state);
+    s->n_exchanges--;
+    if (s->head_owner == x)
+        s->head_owner = NULL;
+    how(x->conn);
+    http_reader_destroy(&x->reader);
+    buf_destroy(&x->body);
+    buf_destroy(&x->ahead);
+    if (!x->is_parsing)
+        free(x);
+    if (s->n_exchanges == 0 && s->on_idle) {
+        void (*fn)(void *) = s->on_idle;
+        s->on_idle = NULL;
+        fn(s->on_idle_arg);
+    }
+}
+
+/* The client is gone, or must go, while the application may hold the exchange. */
+static void lose(struct exchange *x) {
+    if (x->state == STATE_ANSWERING && !x->is_finished) {
+        x->is_finished = true;
+        x->server->handler->on_gone(x->user, x);
+    }
+    release(x, conn_close);
+}
+
+void exchange_abort(struct exchange *x) {
+    release(x, conn_close);
+}
+
+/* --- answers --- */
+
+struct buf *exchange_begin(struct exchange *x, int status, int64_t length) {
+    struct server *s = x->server;
+    assert(!s->head_owner && !x->has_answered);
+    s->head_owner = x;
+    x->has_answered = true;
+    buf_clear(&s->head);
+    http_put_status_line(&s->head, status);
+    if (x->state != STATE_ANSWERING || s->is_draining)
+        x->wants_close = true; /* the body was not read, or we are leaving */
+    x->is_chunked = false;
+    if (length >= 0) {
+        http_put_field_i64(&s->head, STR("Content-Length"), length);
+    } else if (length == LENGTH_CHUNKED) {
+        if (x->is_http10)
+            x->wants_close = true; /* the end of the connection is the end of the body */
+        else
+            x->is_chunked = true;
+        if (x->is_chunked)
+            buf_lit(&s->head, "Transfer-Encoding: chunked\r\n");
+    }
+    if (x->wants_close)
+        buf_lit(&s->head, "Connection: close\r\n");
+    else if (x->is_http10)
+        buf_lit(&s->head, "Connection: keep-alive\r\n");
+    return &s->head;
+}
+
+/* The answer is complete: on to the next request, or the end. */
+static void finish(struct exchange *x) {
+    struct server *s = x->server;
+    x->is_finished = true;
+    deadline_clear(&x->deadline);
+    if (x->wants_close || s->is_draining) {
+        release(x, conn_finish);
+        return;
+    }
+    assert(x->state == STATE_ANSWERING);
+    http_reader_drop_head(&x->reader);
+    buf_destroy(&x->body);
+    buf_init(&x->body, s->limits.body_bytes);
+    x->user = NULL;
+    set_state(x, STATE_IDLE);
+    deadline_set(&s->idle_deadline, s->loop, &x->deadline, x);
+    if (x->is_ahead_paused) {
+        x->is_ahead_paused = false;
+        conn_resume(x->conn);
+    }
+    if (x->ahead.len && !x->is_parsing) {
+        struct buf ahead = x->ahead;
+        buf_init(&x->ahead, SERVER_AHEAD_MAX + 65536);
+        parse(x, buf_view(&ahead));
+        buf_destroy(&ahead);
+    }
+}
+
+size_t exchange_send(struct exchange *x, struct str piece, bool is_last) {
+    struct server *s = x->server;
+    struct iovec iov[5];
+    int n = 0;
+    char chunk_line[18];
+    if (s->head_owner == x) {
+        buf_lit(&s->head, "\r\n");
+        assert(!s->head.overflowed);
+        iov[n++] = (struct iovec){s->head.p, s->head.len};
+        s->head_owner = NULL;
+    }
+    if (piece.n && !x->is_head_request) {
+        if (x->is_chunked)
+            iov[n++] = (struct iovec){chunk_line, http_chunk_line(chunk_line, piece.n)};
+        iov[n++] = (struct iovec){(char *)(uintptr_t)piece.p, piece.n};
+        if (x->is_chunked && !is_last)
+            iov[n++] = (struct iovec){(char *)(uintptr_t) "\r\n", 2};
+    }
+    if (is_last && x->is_chunked && !x->is_head_request)
+        iov[n++] = piece.n ? (struct iovec){(char *)(uintptr_t) "\r\n0\r\n\r\n", 7}
+                           : (struct iovec){(char *)(uintptr_t) "0\r\n\r\n", 5};
+    size_t queued = n ? conn_write(x->conn, iov, n) : conn_queued(x->conn);
+    if (is_last) {
+        finish(x);
+        return 0;
+    }
+    if (queued && x->state == STATE_ANSWERING && !list_is_linked(&x->deadline.link))
+        deadline_set(&s->stall_deadline, s->loop, &x->deadline, x);
+    return queued;
+}
+
+void exchange_flush(struct exchange *x) {
+    (void)exchange_send(x, STR(""), false);
+}
+
+void exchange_reply(struct exchange *x, int status, struct str content_type, struct str body) {
+    struct buf *head = exchange_begin(x, status, status == 204 ? LENGTH_NONE : (int64_t)body.n);
+    if (content_type.n)
+        http_put_field(head, STR("Content-Type"), content_type);
+    (void)exchange_send(x, body, true);
+}
+
+void server_put_error_body(struct buf *out, enum status st, const struct problem *why) {
+    const struct status_info *info = status_info(st);
+    struct json_writer w;
+    json_writer_init(&w, out, 0);
+    json_begin_object(&w);
+    json_key(&w, STR("error"));
+    json_begin_object(&w);
+    json_key(&w, STR("code"));
+    json_str_value(&w, info->code);
+    json_key(&w, STR("message"));
+    json_str_value(&w, why && why->message[0] ? str_of(why->message) : info->text);
+    json_key(&w, STR("type"));
+    json_str_value(&w, info->type);
+    json_key(&w, STR("param"));
+    if (why && why->target[0])
+        json_str_value(&w, str_of(why->target));
+    else
+        json_null_value(&w);
+    json_end_object(&w);
+    json_end_object(&w);
+}
+
+void exchange_reply_error(struct exchange *x, enum status st, const struct problem *why) {
+    struct buf body;
+    buf_init(&body, 4096);
+    server_put_error_body(&body, st, why);
+    exchange_reply(x, status_info(st)->http, STR("application/json"), buf_view(&body));
+    buf_destroy(&body);
+}
+
+/* --- requests --- */
+
+/* Refuses what the application never saw. */
+static void refuse(struct exchange *x, enum status st, const char *text) {
+    if (x->server->handler->on_refused)
+        x->server->handler->on_refused(x->server->arg, st);
+    struct problem why = {0};
+    if (text)
+        (void)problem_set(&why, st, STR(""), "%s: %s", status_info(st)->text.p, text);
+    x->wants_close = true;
+    exchange_reply_error(x, st, text ? &why : NULL);
+}
+
+static void on_head(struct exchange *x) {
+    struct server *s = x->server;
+    const struct http_head *h = &x->reader.head;
+    x->is_http10 = h->minor == 0;
+    x->wants_close = !h->keep_alive;
+    x->is_head_request = str_eq(h->method, STR("HEAD"));
+    x->has_answered = x->is_finished = false;
+    if (h->has_other_expectation) {
+        refuse(x, ST_EXPECTATION_FAILED, NULL);
+        return;
+    }
+    if (h->content_length > (int64_t)s->limits.body_bytes) {
+        refuse(x, ST_TOO_LARGE, NULL);
+        return;
+    }
+    deadline_set(&s->body_deadline, s->loop, &x->deadline, x);
+    if (s->handler->on_head)
+        s->handler->on_head(s->arg, x);
+    if (x->is_dead || x->has_answered)
+        return;
+    if (h->expects_continue && !x->is_http10 && (h->content_length > 0 || h->is_chunked)) {
+        struct iovec go_on = {(char *)(uintptr_t) "HTTP/1.1 100 Continue\r\n\r\n", 25};
+        conn_write(x->conn, &go_on, 1);
+    }
+    /* Known lengths get their buffer at once, but not more than has a chance to come soon: the rest
+     * grows as it arrives, so a claim of 32 MiB alone costs nothing. */
+    if (h->content_length > 0)
+        buf_reserve_slack(&x->body, size_min((size_t)h->content_length, 65536), CONN_SLACK);
+}
+
+static void on_body(struct exchange *x, struct str piece) {
+    char *at = buf_reserve_slack(&x->body, piece.n, CONN_SLACK);
+    if (!at) {
+        refuse(x, ST_TOO_LARGE, NULL);
+        return;
+    }
+    memcpy(at, piece.p, piece.n);
+    buf_commit(&x->body, piece.n);
+}
+
+static void on_complete(struct exchange *x) {
+    set_state(x, STATE_ANSWERING);
+    deadline_clear(&x->deadline);
+    x->server->handler->on_request(x->server->arg, x);
+}
+
+/* Keeps what belongs to later requests; stops reading when that is too much. */
+static void keep_ahead(struct exchange *x, struct str in) {
+    buf_put(&x->ahead, in.p, in.n);
+    if (x->ahead.len > SERVER_AHEAD_MAX && !x->is_ahead_paused) {
+        x->is_ahead_paused = true;
+        conn_pause(x->conn);
+    }
+}
+
+static void parse(struct exchange *x, struct str in) {
+    struct server *s = x->server;
+    x->is_parsing = true;
+    while (!x->is_dead) {
+        if (x->state == STATE_ANSWERING) {
+            keep_ahead(x, in);
+            break;
+        }
+        if (in.n == 0)
+            break;
+        if (x->state == STATE_IDLE) {
+            set_state(x, STATE_READING);
+            x->start_ns = os_now_ns();
+            deadline_set(&s->head_deadline, s->loop, &x->deadline, x);
+        }
+        struct str body;
+        switch (http_read(&x->reader, &in, &body)) {
+        case HTTP_EV_MORE:
+            break;
+        case HTTP_EV_HEAD:
+            on_head(x);
+            /* A request without body is complete at once; its end needs no more input. */
+            if (!x->is_dead && in.n == 0 && !x->has_answered &&
+                http_read(&x->reader, &in, &body) == HTTP_EV_END)
+                on_complete(x);
+            break;
+        case HTTP_EV_BODY:
+            on_body(x, body);
+            if (!x->is_dead && in.n == 0 && http_read(&x->reader, &in, &body) == HTTP_EV_END)
+                on_complete(x);
+            break;
+        case HTTP_EV_END:
+            on_complete(x);
+            break;
+        case HTTP_EV_ERROR:
+            refuse(x, x->reader.error, x->reader.error_text);
+            break;
+        }
+    }
+    x->is_parsing = false;
+    if (x->is_dead)
+        free(x);
+}
+
+/* --- what the connection says --- */
+
+static void on_open(void *owner) {
+    (void)owner;
+}
+
+static void on_data(void *owner, struct str bytes) {
+    parse(owner, bytes);
+}
+
+static void on_drained(void *owner) {
+    struct exchange *x = owner;
+    if (x->state != STATE_ANSWERING)
+        return;
+    deadline_clear(&x->deadline);
+    x->server->handler->on_drained(x->user, x);
+}
+
+static void on_end(void *owner, enum status st, struct str why) {
+    (void)why;
+    struct exchange *x = owner;
+    if (st == ST_OK && x->state == STATE_READING && !http_reader_is_idle(&x->reader)) {
+        refuse(x, ST_BAD_HTTP, "the request ended early");
+        return;
+    }
+    lose(x);
+}
+
+static const struct conn_handlers conn_handlers = {on_open, on_data, on_drained, on_end};
+
+static void on_accept(void *arg, struct conn *c) {
+    struct server *s = arg;
+    if (s->n_exchanges >= s->limits.n_connections || s->is_draining) {
+        if (s->handler->on_refused)
+            s->handler->on_refused(s->arg, s->is_draining ? ST_SHUTTING_DOWN : ST_OVERLOADED);
+        conn_close(c);
+        return;
+    }
+    struct exchange *x = xcalloc(1, sizeof *x);
+    x->server = s;
+    x->conn = c;
+    http_reader_init(&x->reader, true, s->limits.head_bytes);
+    buf_init(&x->body, s->limits.body_bytes);
+    buf_init(&x->ahead, SERVER_AHEAD_MAX + 65536);
+    s->n_exchanges++;
+    set_state(x, STATE_IDLE);
+    deadline_set(&s->idle_deadline, s->loop, &x->deadline, x);
+    conn_start(c, &conn_handlers, x);
+}
+
+static void on_too_slow(void *arg) {
+    struct exchange *x = arg;
+    refuse(x, ST_REQUEST_TIMEOUT, NULL);
+}
+
+static void on_idle_too_long(void *arg) {
+    lose(arg);
+}
+
+/* --- the server --- */
+
+static int64_t or_default(int64_t value, int64_t otherwise) {
+    return value ? value : otherwise;
+}
+
+struct server *server_new(struct loop *l, const struct server_limits *limits,
+                          const struct server_handler *handler, void *arg) {
+    struct server *s = xcalloc(1, sizeof *s);
+    s->loop = l;
+    s->handler = handler;
+    s->arg = arg;
+    s->limits = (struct server_limits){
+        .head_bytes = (size_t)or_default((int64_t)limits->head_bytes, 32 << 10),
+        .body_bytes = (size_t)or_default((int64_t)limits->body_bytes, 32 << 20),
+        .head_ms = or_default(limits->head_ms, 10000),
+        .body_ms = or_default(limits->body_ms, 120000),
+        .idle_ms = or_default(limits->idle_ms, 75000),
+        .stall_ms = or_default(limits->stall_ms, 60000),
+        .n_connections = (int)or_default(limits->n_connections, 20000),
+    };
+    for (int i = 0; i < N_STATES; i++)
+        list_init(&s->exchanges[i]);
+    buf_init(&s->head, HEAD_SCRATCH);
+    deadline_class_init(&s->head_deadline, l, s->limits.head_ms, on_too_slow);
+    deadline_class_init(&s->body_deadline, l, s->limits.body_ms, on_too_slow);
+    deadline_class_init(&s->idle_deadline, l, s->limits.idle_ms, on_idle_too_long);
+    deadline_class_init(&s->stall_deadline, l, s->limits.stall_ms, on_idle_too_long);
+    return s;
+}
+
+enum status server_listen(struct server *s, const char *host, int port, struct tls_context *tls,
+                          int *bound_port, struct problem *why) {
+    assert(s->n_listeners < (int)ARRAY_LEN(s->listeners));
+    struct listener *l;
+    TRY(listener_open(s->loop, host, port, tls, on_accept, s, &l, why));
+    s->listeners[s->n_listeners++] = l;
+    *bound_port = listener_port(l);
+    return ST_OK;
+}
+
+static void stop_listening(struct server *s) {
+    for (int i = 0; i < s->n_listeners; i++)
+        listener_close(s->listeners[i]);
+    s->n_listeners = 0;
+}
+
+void server_drain(struct server *s, void (*on_idle)(void *arg), void *arg) {
+    stop_listening(s);
+    s->is_draining = true;
+    LIST_EACH (&s->exchanges[STATE_IDLE], it)
+        release(CONTAINER_OF(it, struct exchange, in_state), conn_finish);
+    if (s->n_exchanges == 0) {
+        on_idle(arg);
+        return;
+    }
+    s->on_idle = on_idle;
+    s->on_idle_arg = arg;
+}
+
+void server_free(struct server *s) {
+    if (!s)
+        return;
+    stop_listening(s);
+    s->on_idle = NULL;
+    for (int i = 0; i < N_STATES; i++) {
+        while (!list_is_empty(&s->exchanges[i]))
+            lose(CONTAINER_OF(s->exchanges[i].next, struct exchange, in_state));
+    }
+    list_remove(&s->head_deadline.in_loop);
+    list_remove(&s->body_deadline.in_loop);
+    list_remove(&s->idle_deadline.in_loop);
+    list_remove(&s->stall_deadline.in_loop);
+    buf_destroy(&s->head);
+    free(s);
+}
+
+int server_connections(const struct server *s) {
+    return s->n_exchanges;
+}
+
+/* --- looking at an exchange --- */
+
+const struct http_head *exchange_head(const struct exchange *x) {
+    return &x->reader.head;
+}
+
+struct str exchange_body(const struct exchange *x) {
+    return buf_view(&x->body);
+}
+
+struct buf exchange_take_body(struct exchange *x) {
+    struct buf b = x->body;
+    buf_init(&x->body, x->server->limits.body_bytes);
+    return b;
+}
+
+void exchange_drop_request(struct exchange *x) {
+    http_reader_drop_head(&x->reader);
+    buf_destroy(&x->body);
+    buf_init(&x->body, x->server->limits.body_bytes);
+}
+
+void exchange_set_user(struct exchange *x, void *user) {
+    x->user = user;
+}
+
+void *exchange_user(const struct exchange *x) {
+    return x->user;
+}
+
+struct server *exchange_server(const struct exchange *x) {
+    return x->server;
+}
+
+int64_t exchange_start_ns(const struct exchange *x) {
+    return x->start_ns;
+}
+
+void exchange_peer(const struct exchange *x, char *out) {
+    conn_peer(x->conn, out);
+}
