@@ -68,6 +68,11 @@ void deadline_class_init(struct deadline_class *c, struct loop *l, int64_t after
     list_append(&l->deadlines, &c->in_loop);
 }
 
+void deadline_class_close(struct deadline_class *c) {
+    assert(list_is_empty(&c->waiting));
+    list_remove(&c->in_loop);
+}
+
 void deadline_set(struct deadline_class *c, struct loop *l, struct deadline *d, void *arg) {
     list_remove(&d->link);
     d->at_ms = loop_now_ms(l) + c->after_ms;

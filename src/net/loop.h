@@ -80,6 +80,9 @@ struct deadline {
 void deadline_class_init(struct deadline_class *c, struct loop *l, int64_t after_ms,
                          void (*fn)(void *arg));
 
+/* Before the class goes while its loop lives on. No deadline of it may be set. */
+void deadline_class_close(struct deadline_class *c);
+
 /* (Re)starts it: it fires after_ms from now. */
 void deadline_set(struct deadline_class *c, struct loop *l, struct deadline *d, void *arg);
 void deadline_clear(struct deadline *d);

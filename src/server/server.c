@@ -463,10 +463,10 @@ void server_free(struct server *s) {
         while (!list_is_empty(&s->exchanges[i]))
             lose(CONTAINER_OF(s->exchanges[i].next, struct exchange, in_state));
     }
-    list_remove(&s->head_deadline.in_loop);
-    list_remove(&s->body_deadline.in_loop);
-    list_remove(&s->idle_deadline.in_loop);
-    list_remove(&s->stall_deadline.in_loop);
+    deadline_class_close(&s->head_deadline);
+    deadline_class_close(&s->body_deadline);
+    deadline_class_close(&s->idle_deadline);
+    deadline_class_close(&s->stall_deadline);
     buf_destroy(&s->head);
     free(s);
 }

@@ -1,0 +1,327 @@
+#include "client/client.h"
+
+#include <stdlib.h>
+
+enum { HEAD_CEILING = 64 << 10, MAX_IOV = 8 };
+
+struct client_pool {
+    struct loop *loop;
+    char *host; /* owned */
+    int port;
+    struct tls_context *tls;
+    int max_connections, n_connections;
+    struct list idle; /* of struct link.in_idle, the freshest last */
+    struct list busy;
+    struct deadline_class connect_deadline, first_byte_deadline, stall_deadline, idle_deadline;
+    bool is_closing;
+};
+
+/* One connection to the backend. */
+struct link {
+    struct list in_pool;
+    struct client_pool *pool;
+    struct conn *conn;
+    struct http_reader reader;
+    struct deadline deadline;
+    struct client_request *request; /* NULL when idle */
+    bool is_open, is_reused, has_bytes, is_dead, is_parsing;
+};
+
+struct client_request {
+    struct link *link;
+    const struct client_handlers *handlers;
+    void *user;
+    struct iovec iov[MAX_IOV];
+    int n_iov;
+    bool has_head, has_retried;
+};
+
+static const struct conn_handlers conn_handlers;
+
+/* --- links --- */
+
+static void free_pool_when_unused(struct client_pool *p) {
+    if (!p->is_closing || p->n_connections)
+        return;
+    deadline_class_close(&p->connect_deadline);
+    deadline_class_close(&p->first_byte_deadline);
+    deadline_class_close(&p->stall_deadline);
+    deadline_class_close(&p->idle_deadline);
+    tls_unref(p->tls);
+    free(p->host);
+    free(p);
+}
+
+static void close_link(struct link *k) {
+    struct client_pool *p = k->pool;
+    assert(!k->is_dead);
+    k->is_dead = true;
+    deadline_clear(&k->deadline);
+    list_remove(&k->in_pool);
+    conn_close(k->conn);
+    http_reader_destroy(&k->reader);
+    p->n_connections--;
+    if (!k->is_parsing)
+        free(k);
+    free_pool_when_unused(p);
+}
+
+static struct link *open_link(struct client_pool *p) {
+    struct link *k = xcalloc(1, sizeof *k);
+    k->pool = p;
+    http_reader_init(&k->reader, false, HEAD_CEILING);
+    p->n_connections++;
+    list_append(&p->busy, &k->in_pool);
+    k->conn = conn_connect(p->loop, p->host, p->port, p->tls, &conn_handlers, k);
+    deadline_set(&p->connect_deadline, p->loop, &k->deadline, k);
+    return k;
+}
+
+static void write_request(struct link *k) {
+    struct client_request *r = k->request;
+    conn_write(k->conn, r->iov, r->n_iov);
+    deadline_set(&k->pool->first_byte_deadline, k->pool->loop, &k->deadline, k);
+}
+
+/* Back among the unused connections, or closed when it cannot serve again. */
+static void give_back(struct link *k, bool is_reusable) {
+    struct client_pool *p = k->pool;
+    k->request = NULL;
+    if (!is_reusable || p->is_closing) {
+        close_link(k);
+        return;
+    }
+    http_reader_drop_head(&k->reader);
+    conn_resume(k->conn); /* the answer may have ended while its reader was slow */
+    k->is_reused = true;
+    list_remove(&k->in_pool);
+    list_append(&p->idle, &k->in_pool);
+    deadline_set(&p->idle_deadline, p->loop, &k->deadline, k);
+}
+
+/* The request on this link has failed; the link goes too. */
+static void fail(struct link *k, enum status st, struct str why) {
+    struct client_request *r = k->request;
+    k->request = NULL;
+    bool is_stale = k->is_reused && !k->has_bytes && st == ST_UPSTREAM_FAILED;
+    struct client_pool *p = k->pool;
+    if (!r) {
+        close_link(k);
+        return;
+    }
+    if (is_stale && !r->has_retried && !p->is_closing) {
+        close_link(k);
+        r->has_retried = true;
+        r->link = open_link(p);
+        r->link->request = r;
+        return;
+    }
+    /* `why` may live in the connection, so it is told before the link goes; the caller may start
+     * another request meanwhile, for which this connection no longer counts. */
+    const struct client_handlers *handlers = r->handlers;
+    void *user = r->user;
+    free(r);
+    handlers->on_fail(user, st, why);
+    close_link(k);
+}
+
+/* --- what the connection says --- */
+
+static void on_open(void *owner) {
+    struct link *k = owner;
+    k->is_open = true;
+    write_request(k);
+}
+
+/* Hands on one whole answer or what there is of it. A body piece is held back until it is known
+ * whether it is the last, which costs nothing: it is a view into the bytes at hand. */
+static void parse(struct link *k, struct str in) {
+    struct str held = {NULL, 0};
+    bool had_head_before = k->request->has_head;
+    bool has_sent_body = false;
+    for (;;) {
+        struct client_request *r = k->request;
+        struct str piece;
+        switch (http_read(&k->reader, &in, &piece)) {
+        case HTTP_EV_MORE:
+            if (held.p)
+                r->handlers->on_body(r->user, held, false);
+            else if (r->has_head && !had_head_before && !has_sent_body)
+                r->handlers->on_pause(r->user);
+            return;
+        case HTTP_EV_HEAD:
+            if (k->reader.head.status < 200)
+                break; /* 100 Continue and its like: the real answer follows */
+            r->has_head = true;
+            r->handlers->on_head(r->user, &k->reader.head);
+            break;
+        case HTTP_EV_BODY:
+            if (held.p) {
+                has_sent_body = true;
+                r->handlers->on_body(r->user, held, false);
+                if (k->is_dead)
+                    return;
+            }
+            held = piece;
+            break;
+        case HTTP_EV_END: {
+            if (!r->has_head)
+                break; /* of a 1xx */
+            const struct client_handlers *handlers = r->handlers;
+            void *user = r->user;
+            free(r);
+            /* Given back first: the next request of this turn may use it at once. Bytes beyond the
+             * end are nobody's answer. */
+            give_back(k, k->reader.head.keep_alive && in.n == 0);
+            handlers->on_body(user, held.p ? held : STR(""), true);
+            return;
+        }
+        case HTTP_EV_ERROR:
+            if (held.p) {
+                r->handlers->on_body(r->user, held, false);
+                if (k->is_dead)
+                    return;
+            }
+            fail(k, ST_UPSTREAM_GARBAGE, str_of(k->reader.error_text));
+            return;
+        }
+        if (k->is_dead)
+            return;
+    }
+}
+
+static void on_data(void *owner, struct str bytes) {
+    struct link *k = owner;
+    k->has_bytes = true;
+    if (!k->request) {
+        close_link(k); /* nobody asked */
+        return;
+    }
+    deadline_set(&k->pool->stall_deadline, k->pool->loop, &k->deadline, k);
+    k->is_parsing = true;
+    parse(k, bytes);
+    k->is_parsing = false;
+    if (k->is_dead)
+        free(k);
+}
+
+static void on_drained(void *owner) {
+    (void)owner;
+}
+
+static void on_end(void *owner, enum status st, struct str why) {
+    struct link *k = owner;
+    struct client_request *r = k->request;
+    if (r && st == ST_OK && r->has_head && http_read_eof(&k->reader) == HTTP_EV_END) {
+        /* A body that ends with its connection. */
+        const struct client_handlers *handlers = r->handlers;
+        void *user = r->user;
+        free(r);
+        give_back(k, false);
+        handlers->on_body(user, STR(""), true);
+        return;
+    }
+    fail(k, ST_UPSTREAM_FAILED, why);
+}
+
+static const struct conn_handlers conn_handlers = {on_open, on_data, on_drained, on_end};
+
+static void on_connect_timeout(void *arg) {
+    fail(arg, ST_UPSTREAM_TIMEOUT, STR("the connection did not come about in time"));
+}
+
+static void on_first_byte_timeout(void *arg) {
+    fail(arg, ST_UPSTREAM_TIMEOUT, STR("no answer came in time"));
+}
+
+static void on_stall(void *arg) {
+    fail(arg, ST_UPSTREAM_TIMEOUT, STR("the answer stopped coming"));
+}
+
+static void on_unused(void *arg) {
+    close_link(arg);
+}
+
+/* --- pools and requests --- */
+
+struct client_pool *client_pool_new(struct loop *l, const struct client_target *target) {
+    struct client_pool *p = xcalloc(1, sizeof *p);
+    p->loop = l;
+    p->host = str_dup(str_of(target->host));
+    p->port = target->port;
+    p->tls = tls_ref(target->tls);
+    p->max_connections = target->max_connections;
+    list_init(&p->idle);
+    list_init(&p->busy);
+    deadline_class_init(&p->connect_deadline, l, target->connect_ms, on_connect_timeout);
+    deadline_class_init(&p->first_byte_deadline, l, target->first_byte_ms, on_first_byte_timeout);
+    deadline_class_init(&p->stall_deadline, l, target->stall_ms, on_stall);
+    deadline_class_init(&p->idle_deadline, l, target->idle_ms, on_unused);
+    return p;
+}
+
+void client_pool_free(struct client_pool *p) {
+    if (!p)
+        return;
+    p->n_connections++; /* keeps the pool while the idle ones go */
+    LIST_EACH (&p->idle, it)
+        close_link(CONTAINER_OF(it, struct link, in_pool));
+    p->n_connections--;
+    p->is_closing = true;
+    free_pool_when_unused(p);
+}
+
+struct client_request *client_send(struct client_pool *p, const struct iovec *iov, int n,
+                                   const struct client_handlers *handlers, void *user) {
+    assert(n <= MAX_IOV && !p->is_closing);
+    struct link *k = NULL;
+    if (!list_is_empty(&p->idle)) {
+        /* The one used last: its window is open, and the others may grow old and close. */
+        k = CONTAINER_OF(p->idle.prev, struct link, in_pool);
+        list_remove(&k->in_pool);
+        list_append(&p->busy, &k->in_pool);
+        k->has_bytes = false;
+    } else if (p->n_connections < p->max_connections) {
+        k = open_link(p);
+    } else {
+        return NULL;
+    }
+    struct client_request *r = xcalloc(1, sizeof *r);
+    r->link = k;
+    r->handlers = handlers;
+    r->user = user;
+    memcpy(r->iov, iov, (size_t)n * sizeof *iov);
+    r->n_iov = n;
+    k->request = r;
+    if (k->is_open)
+        write_request(k);
+    return r;
+}
+
+void client_cancel(struct client_request *r) {
+    struct link *k = r->link;
+    k->request = NULL;
+    free(r);
+    close_link(k);
+}
+
+void client_pause(struct client_request *r) {
+    struct link *k = r->link;
+    /* The backend is not to blame while nobody reads. */
+    deadline_clear(&k->deadline);
+    conn_pause(k->conn);
+}
+
+void client_resume(struct client_request *r) {
+    struct link *k = r->link;
+    deadline_set(&k->pool->stall_deadline, k->pool->loop, &k->deadline, k);
+    conn_resume(k->conn);
+}
+
+bool client_is_reused(const struct client_request *r) {
+    return r->link->is_reused;
+}
+
+int client_pool_connections(const struct client_pool *p) {
+    return p->n_connections;
+}
