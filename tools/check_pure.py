@@ -21,26 +21,21 @@ ALLOWED = set("""
     memchr memcmp memcpy memmem memmove memrchr memset
     strchr strchrnul strcmp strlen strncasecmp strncmp strnlen strrchr strspn strcspn strstr
     strtod strtoull strtoll snprintf vsnprintf qsort bsearch
-    exp exp2 expm1 fabs floor ceil fmax fmin fmod frexp ldexp llround log log10 log1p log2 lround modf pow
-    round sqrt trunc cbrt
+    exp exp2 expm1 fabs floor ceil fmax fmin fmod frexp ldexp llround log log10 log1p log2 lround modf
+    nearbyint pow rint round sqrt trunc cbrt
 """.split())
 
 # The same, as the compiler rewrites them for _FORTIFY_SOURCE and for other dialects.
 TWIN = re.compile(r"^__(\w+)_chk$|^__isoc\d+_(\w+)$")
 
-# What compilers add by themselves: the stack protector, position-independent code, sanitizers.
-COMPILER = re.compile(r"^(__stack_chk_fail|_GLOBAL_OFFSET_TABLE_|__(asan|ubsan|tsan|sanitizer)_\w+)$")
+# What compilers add by themselves: the stack protector, position-independent code, division of 128 bits.
+COMPILER = re.compile(r"^(__stack_chk_fail|_GLOBAL_OFFSET_TABLE_|__u?(div|mod|divmod)ti[34])$")
 
 # What else a room may need because of the library that it alone includes.
 OWN = {
     "http": re.compile(r"^llhttp_"),
-    # The parser; operator new and delete; the ABI of C++ without exceptions; containers and algorithms
-    # of std that hold memory only. Streams, files, threads and clocks have other names.
-    "json": re.compile(
-        r"^_Z\w*8simdjson|^_Zn[wa]|^_Zd[la]|^__gxx_personality_v0$|^_Unwind_Resume$"
-        r"|^__cxa_(guard_\w+|pure_virtual|begin_catch|end_catch|rethrow)$|^__dynamic_cast$"
-        r"|^_ZSt(20__throw_|9terminate|7nothrow|28__throw_|24__throw_|17__throw_|19__throw_|16__throw_|25__throw_)"
-        r"|^_ZTV(N10__cxxabiv1|N8simdjson)|^_ZNSt7__cxx1112basic_string|^_ZNKSt7__cxx1112basic_string"),
+    # The parser, and C++'s own malloc and free.
+    "json": re.compile(r"^_ZNK?8simdjson|^_Zn[wa]m|^_Zd[la]Pv|^_ZSt7nothrow$"),
 }
 
 

@@ -6,8 +6,8 @@
                                         seconds, results, with tabs between them
 
 A result is Meson's testlog.json or the TAP of Node's test runner. Meson knows only programs, so what
-each program printed is read for the closing lines of cmocka, of Python's unittest and of our own
-runners ("12 passed, 0 failed"). A program or a run that counted nothing has failed, for it has
+each program printed is read for the closing lines of cmocka, of Python's unittest, of the replay of
+traces, each of which is one test, and of our other runners ("12 passed, 0 failed"). A program or a run that counted nothing has failed, for it has
 tested nothing; so has one that counted no failure and yet exited non-zero.
 
 Prints "N passed, N failed" last, alone on its line, and exits with 1 when anything failed.
@@ -20,6 +20,7 @@ import sys
 CMOCKA = re.compile(r"^\[  (PASSED|FAILED)  \] (\d+) test\(s\)", re.M)
 PLAIN = re.compile(r"^(?:\w+: )?(\d+) passed, (\d+) failed(?:, \d+ skipped)?$", re.M)
 UNITTEST = re.compile(r"^Ran (\d+) tests? in .*\n\n(OK|FAILED)(?: \((.*)\))?", re.M)
+REPLAY = re.compile(r"^[1-9]\d* events, (\d+) mismatches$", re.M)
 TAP_TOTAL = re.compile(r"^# (pass|fail|cancelled) (\d+)$", re.M)
 
 
@@ -34,6 +35,9 @@ def count_text(text):
     for good, bad in PLAIN.findall(text):
         passed += int(good)
         failed += int(bad)
+    for mismatches in REPLAY.findall(text):
+        passed += mismatches == "0"
+        failed += mismatches != "0"
     for n, _, detail in UNITTEST.findall(text):
         parts = dict(re.findall(r"(\w+)=(\d+)", detail or ""))
         bad = int(parts.get("failures", 0)) + int(parts.get("errors", 0))
@@ -47,7 +51,9 @@ def count_meson(text):
     for line in text.splitlines():
         test = json.loads(line)
         good, bad = count_text(test.get("stdout", "") + "\n" + test.get("stderr", ""))
-        if bad == 0 and test["result"] not in ("OK", "EXPECTEDFAIL"):
+        if test["result"] == "EXPECTEDFAIL":
+            good, bad = 1, 0
+        elif bad == 0 and test["result"] != "OK":
             print(f"tally: {test['name']} ended with {test['result']}")
             bad = 1
         elif good + bad == 0:

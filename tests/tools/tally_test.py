@@ -48,6 +48,18 @@ class TallyTest(unittest.TestCase):
         self.assertEqual(tally.count_text("Ran 3 tests in 0.1s\n\nOK\n"), (3, 0))
         self.assertEqual(tally.count_text("Ran 5 tests in 0.1s\n\nFAILED (failures=1, errors=2)\n"), (2, 3))
 
+    def test_a_replayed_trace_is_one_test(self):
+        self.assertEqual(tally.count_text("1000 events, 0 mismatches\n"), (1, 0))
+        self.assertEqual(tally.count_text("1000 events, 2 mismatches\n"), (0, 1))
+        self.assertEqual(tally.count_text("0 events, 0 mismatches\n"), (0, 0))
+
+    def test_a_program_that_must_fail_passes_by_failing(self):
+        text = "1 events, 1 mismatches\n"
+        log = self.write("testlog.json", meson_line("a", "EXPECTEDFAIL", text))
+        self.assertEqual(self.tally(log), (0, "1 passed, 0 failed"))
+        log = self.write("testlog.json", meson_line("a", "UNEXPECTEDPASS", "1 events, 0 mismatches\n"))
+        self.assertEqual(self.tally("--status", "1", log), (1, "1 passed, 1 failed"))
+
     def test_a_program_that_crashed_has_failed(self):
         log = self.write("testlog.json", meson_line("a", "OK", CMOCKA_GOOD) + meson_line("b", "FAIL", "[ RUN ] x\n"))
         self.assertEqual(self.tally("--status", "1", log), (1, "2 passed, 1 failed"))
