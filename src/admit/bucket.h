@@ -50,7 +50,7 @@
 #define BUCKET_RATE_MAX (INT64_C(1) << 50)   /* mt a minute */
 #define BUCKET_DEPTH_MAX (INT64_C(1) << 60)  /* mt */
 #define BUCKET_COST_MAX (INT64_C(1) << 61)   /* mt, of one charge or correction */
-#define BUCKET_SERVED_MAX (INT64_C(1) << 61) /* mt; S stops here, after years (spec 1.4) */
+#define BUCKET_SERVED_MAX (INT64_C(1) << 62) /* mt; S stops here, after years (spec 1.4) */
 
 /* How many epochs are kept, so that a reader need not hold one: see `epoch` below. */
 #define BUCKET_EPOCHS 16
