@@ -1,0 +1,91 @@
+/* metrics.h - every metric in one table, counters that cost one addition, and the text of /metrics. */
+#ifndef METRICS_METRICS_H
+#define METRICS_METRICS_H
+
+#include "base/buf.h"
+#include "base/status.h"
+
+#include <stdatomic.h>
+
+/*
+ * id, kind, name, label names (for docs), help. Units are in the names, as Prometheus' naming rules
+ * ask (prometheus.io, "Metric and label naming"). docs/metrics.md comes from this table.
+ */
+/* clang-format off */
+#define METRIC_TABLE(X)                                                                            \
+    X(CALLS,                 counter,   "weir_calls_total",                     "status",              "Inference calls answered, by outcome.")                              \
+    X(REFUSED_REQUESTS,      counter,   "weir_refused_requests_total",          "status",              "Requests refused before they became a call: not HTTP, too large, too slow.") \
+    X(TIME_TO_ADMISSION,     histogram, "weir_admission_seconds",               "",                    "From the first byte of a call to its admission or refusal.")         \
+    X(TIME_TO_FIRST_BYTE,    histogram, "weir_time_to_first_byte_seconds",      "",                    "From the first byte of a call to the first byte of its answer.")     \
+    X(CALL_DURATION,         histogram, "weir_call_duration_seconds",           "",                    "From the first byte of a call to the last byte of its answer.")      \
+    X(RETRIES,               counter,   "weir_upstream_retries_total",          "",                    "Attempts on another backend before the first byte of an answer.")    \
+    X(CANCELLED,             counter,   "weir_upstream_cancelled_total",        "",                    "Upstream requests given up because the caller left.")                \
+    X(LOG_LINES,             counter,   "weir_access_log_lines_total",          "",                    "Lines handed to the access log.")                                    \
+    X(CONNECTIONS,           gauge,     "weir_client_connections",              "",                    "Open client connections.")                                           \
+    X(CALLS_IN_FLIGHT,       gauge,     "weir_calls_in_flight",                 "",                    "Calls that are not settled yet.")                                    \
+    X(START_TIME,            gauge,     "weir_start_time_seconds",              "",                    "When this process started, seconds since 1970.")                     \
+    X(SNAPSHOT,              gauge,     "weir_configuration_generation",        "",                    "How often the configuration was loaded since the start.")            \
+    X(UTILIZATION,           gauge,     "weir_deployment_utilization_ratio",    "account,deployment",  "Outstanding work over depth; calls are refused at 1.")               \
+    X(CAPACITY,              gauge,     "weir_deployment_capacity_units",       "account,deployment,sku", "Size: PTUs, or units of tokens a minute.")                        \
+    X(DEPLOYMENT_CALLS,      counter,   "weir_deployment_calls_total",          "account,deployment,outcome", "Calls by what admission said: admitted or refused.")          \
+    X(PROMPT_TOKENS,         counter,   "weir_deployment_prompt_tokens_total",  "account,deployment",  "Prompt tokens of settled calls, as the backend counted them.")       \
+    X(CACHED_TOKENS,         counter,   "weir_deployment_cached_tokens_total",  "account,deployment",  "Prompt tokens of settled calls that came from a cache.")             \
+    X(OUTPUT_TOKENS,         counter,   "weir_deployment_output_tokens_total",  "account,deployment",  "Generated tokens of settled calls.")                                 \
+    X(CHARGED,               counter,   "weir_deployment_charged_tokens_total", "account,deployment",  "Input-equivalent tokens that settled calls cost.")                   \
+    X(BACKEND_CALLS,         counter,   "weir_backend_calls_total",             "backend,outcome",     "Attempts on a backend by outcome: served, busy, failed, silent.")    \
+    X(BACKEND_UP,            gauge,     "weir_backend_up",                      "backend",             "1 while the backend's breaker is closed.")
+/* clang-format on */
+
+enum metric {
+#define METRIC_ENUM(id, kind, name, labels, help) M_##id,
+    METRIC_TABLE(METRIC_ENUM)
+#undef METRIC_ENUM
+        METRIC_COUNT
+};
+
+enum metric_kind { METRIC_counter, METRIC_gauge, METRIC_histogram };
+
+struct metric_info {
+    enum metric_kind kind;
+    struct str name, labels, help;
+};
+const struct metric_info *metric_info(enum metric m);
+
+/* A counter or gauge; written by one thread or by several, read by any. */
+typedef _Atomic(int64_t) metric_cell;
+
+static inline void metric_add(metric_cell *cell, int64_t n) {
+    atomic_fetch_add_explicit(cell, n, memory_order_relaxed);
+}
+static inline int64_t metric_read(const metric_cell *cell) {
+    return atomic_load_explicit(cell, memory_order_relaxed);
+}
+
+/* Bounds grow by about 2 from 50 us to 400 s: enough to see both admission and long answers. */
+enum { HISTOGRAM_BUCKETS = 24 };
+
+struct histogram {
+    metric_cell count[HISTOGRAM_BUCKETS + 1]; /* the last has no upper bound */
+    metric_cell sum_us;
+};
+
+void histogram_observe(struct histogram *h, int64_t us);
+
+/* --- text exposition, version 0.0.4 --- */
+
+/* "# HELP" and "# TYPE" lines of one metric; its samples follow. */
+void metrics_put_header(struct buf *out, enum metric m);
+
+struct metric_label {
+    struct str name, value;
+};
+
+/* One sample. `denominator` > 1 prints a fraction, so that integers stay exact: 1500/1000 is 1.5. */
+void metrics_put_sample(struct buf *out, enum metric m, const struct metric_label *labels,
+                        size_t n_labels, int64_t value, int64_t denominator);
+
+/* The buckets, sum and count of a histogram: the sum over several, one per loop. */
+void metrics_put_histogram(struct buf *out, enum metric m, const struct histogram *const *parts,
+                           size_t n_parts);
+
+#endif
