@@ -20,7 +20,7 @@ if [ "$which" != e2e ]; then
     ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1:allow_addr2line=1 \
         UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1:allow_addr2line=1 \
         TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1 \
-        $no_aslr meson test -C "$dir" --no-rebuild --print-errorlogs "$@" </dev/null || status=$?
+        $no_aslr meson test -C "$dir" --print-errorlogs "$@" </dev/null || status=$?
     results="$results $dir/meson-logs/testlog.json"
 fi
 
