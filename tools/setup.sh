@@ -23,6 +23,7 @@ need_command() {
 }
 
 need_run() {
+    need_command make make "the front door"
     need_command g++ g++ "compiles C, and the one C++ file behind the JSON reader"
     need_command meson meson "describes the build"
     need_command ninja ninja-build "runs the build"
