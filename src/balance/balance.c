@@ -113,12 +113,13 @@ static const struct view *pick_affine(const struct view *ok, size_t n,
     return load_of(best) <= most ? best : NULL;
 }
 
-/* One of ok by weight, leaving out `skip`. */
+/* One of ok by weight, leaving out `skip`, beside which there is another. */
 static const struct view *draw(const struct view *ok, size_t n, const struct view *skip,
                                struct balance_rng *rng) {
     uint64_t total = 0;
     for (size_t i = 0; i < n; i++)
         total += &ok[i] == skip ? 0 : (uint64_t)ok[i].weight;
+    assert(total > 0);
     uint64_t r = balance_rng_next(rng) % total;
     const struct view *chosen = NULL;
     for (size_t i = 0; i < n; i++) {

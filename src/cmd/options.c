@@ -52,8 +52,8 @@ bool option_read(const struct option_row *row, const char *text, struct problem 
     case OPTION_DECIMAL:
         if (!read_decimal(text, &d) || d < (double)row->min || d > (double)row->max) {
             (void)problem_set(why, ST_BAD_REQUEST, name,
-                              "expects a number from %lld to %lld, not \"%s\"",
-                              (long long)row->min, (long long)row->max, text);
+                              "expects a number from %lld to %lld, not \"%s\"", (long long)row->min,
+                              (long long)row->max, text);
             return false;
         }
         *(double *)row->value = d;
@@ -125,7 +125,8 @@ static const struct option_row *find_row(const struct option_row *table, struct 
     return NULL;
 }
 
-static void complain_unknown(const struct option_row *table, const char *command, const char *word) {
+static void complain_unknown(const struct option_row *table, const char *command,
+                             const char *word) {
     const char *nearest = NULL;
     size_t best = 4;
     for (const struct option_row *row = table; row->name; row++) {
@@ -135,8 +136,8 @@ static void complain_unknown(const struct option_row *table, const char *command
             nearest = row->name;
         }
     }
-    fprintf(stderr, "weir %s: unknown option --%s%s%s%s; weir %s --help lists them\n", command, word,
-            nearest ? " (did you mean --" : "", nearest ? nearest : "", nearest ? "?)" : "",
+    fprintf(stderr, "weir %s: unknown option --%s%s%s%s; weir %s --help lists them\n", command,
+            word, nearest ? " (did you mean --" : "", nearest ? nearest : "", nearest ? "?)" : "",
             command);
 }
 

@@ -300,8 +300,7 @@ enum http_event http_read(struct http_reader *r, struct str *in, struct str *bod
         return fail(r, ST_BAD_HTTP, "a header line ends without CR LF or is folded");
     if (e != HPE_OK && e != HPE_PAUSED) {
         if (e == HPE_INVALID_VERSION)
-            return fail(r, ST_VERSION_NOT_SUPPORTED,
-                        "only HTTP/1.1 and HTTP/1.0 are spoken here");
+            return fail(r, ST_VERSION_NOT_SUPPORTED, "only HTTP/1.1 and HTTP/1.0 are spoken here");
         if (e == HPE_PAUSED_UPGRADE || e == HPE_PAUSED_H2_UPGRADE)
             return fail(r, ST_BAD_HTTP, "protocol upgrades are not offered here");
         const char *reason = llhttp_get_error_reason(p);

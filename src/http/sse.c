@@ -36,8 +36,8 @@ static bool next_in_place(struct str *in, struct sse_event *event) {
         struct str line = chomp((struct str){rest.p, (size_t)(lf - rest.p)});
         rest = str_skip(rest, (size_t)(lf - rest.p) + 1);
         if (line.n == 0) {
-            *event = (struct sse_event){
-                .raw = {in->p, in->n - rest.n}, .data = data, .is_whole = true};
+            *event =
+                (struct sse_event){.raw = {in->p, in->n - rest.n}, .data = data, .is_whole = true};
             *in = rest;
             return true;
         }
@@ -116,7 +116,8 @@ bool sse_next(struct sse *s, struct str *in, struct sse_event *event) {
     while (in->n) {
         if (!take_line(s, in))
             return s->is_overlong ? next_piece(s, in, event) : false;
-        struct str line = chomp((struct str){s->carry.p + s->line_at, s->carry.len - 1 - s->line_at});
+        struct str line =
+            chomp((struct str){s->carry.p + s->line_at, s->carry.len - 1 - s->line_at});
         struct str data;
         if (line.n == 0) {
             *event = (struct sse_event){.raw = buf_view(&s->carry), .is_whole = true};

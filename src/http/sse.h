@@ -20,9 +20,9 @@ struct sse_event {
  * Source: WHATWG HTML, section 9.2.6 "Interpreting an event stream".
  */
 struct sse {
-    struct buf carry;  /* owned: the beginning of an event whose end has not come */
-    size_t line_at;    /* in carry: where the unfinished line begins */
-    struct str data;   /* in carry, as offset (p unused) and length of the first data line */
+    struct buf carry; /* owned: the beginning of an event whose end has not come */
+    size_t line_at;   /* in carry: where the unfinished line begins */
+    struct str data;  /* in carry, as offset (p unused) and length of the first data line */
     size_t data_at;
     bool has_data, is_overlong, is_given;
 };

@@ -26,12 +26,12 @@ struct conn {
     struct loop *loop;
     const struct conn_handlers *handlers; /* NULL once the owner has let go */
     void *owner;
-    struct tls_context *tls;    /* a reference; NULL for plain TCP */
+    struct tls_context *tls;     /* a reference; NULL for plain TCP */
     struct tls_session *session; /* owned; NULL until there is one */
-    struct buf queue;           /* bytes to send after those in flight */
-    char *in_flight;            /* owned by the pending write; NULL when there is none */
+    struct buf queue;            /* bytes to send after those in flight */
+    char *in_flight;             /* owned by the pending write; NULL when there is none */
     size_t n_in_flight;
-    uv_write_t *write;          /* allocated with the first byte that has to wait */
+    uv_write_t *write; /* allocated with the first byte that has to wait */
     struct conn_opening *opening;
     struct loop_timer *linger;
     bool is_open, is_closing, is_finishing, is_shut, is_paused, is_incoming, has_queued;
@@ -185,8 +185,8 @@ static void write_raw(struct conn *c, const struct iovec *iov, int n) {
         total += iov[i].iov_len;
     if (c->n_in_flight == 0 && c->queue.len == 0) {
         /* On Linux a uv_buf_t is laid out as an iovec (libuv, "uv_buf_t"). */
-        int rc = uv_try_write((uv_stream_t *)&c->tcp, (const uv_buf_t *)(const void *)iov,
-                              (unsigned)n);
+        int rc =
+            uv_try_write((uv_stream_t *)&c->tcp, (const uv_buf_t *)(const void *)iov, (unsigned)n);
         if (rc == (int)total)
             return;
         if (rc < 0 && rc != UV_EAGAIN)

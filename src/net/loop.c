@@ -197,8 +197,8 @@ struct loop_alarm *loop_alarm_new(struct loop *l, void (*fn)(void *arg), void *a
 void loop_alarm_set(struct loop_alarm *a, int64_t at_ns) {
     /* A zero time would disarm it. */
     at_ns = i64_max(at_ns, 1);
-    struct itimerspec when = {.it_value = {.tv_sec = (time_t)(at_ns / NS_PER_S),
-                                           .tv_nsec = (long)(at_ns % NS_PER_S)}};
+    struct itimerspec when = {
+        .it_value = {.tv_sec = (time_t)(at_ns / NS_PER_S), .tv_nsec = (long)(at_ns % NS_PER_S)}};
     int rc = timerfd_settime(a->fd, TFD_TIMER_ABSTIME, &when, NULL);
     assert(rc == 0);
 }

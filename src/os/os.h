@@ -24,8 +24,8 @@ struct siphash_key os_random_key(void);
 
 /* The whole file appended to `out`, up to its ceiling, with `slack` readable bytes behind. `why`
  * names the file and the system's reason. */
-enum status os_read_file(const char *path, struct buf *out, size_t slack, struct problem *why)
-    MUST_USE;
+enum status os_read_file(const char *path, struct buf *out, size_t slack,
+                         struct problem *why) MUST_USE;
 
 /* Replaces the file in one step: readers see the old or the new content, never a mix. */
 enum status os_replace_file(const char *path, struct str content, struct problem *why) MUST_USE;

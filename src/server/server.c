@@ -1,7 +1,7 @@
 #include "server/server.h"
 
-#include "json/json.h"
 #include "os/os.h"
+#include "json/json.h"
 
 #include <stdlib.h>
 
@@ -9,8 +9,8 @@ enum { HEAD_SCRATCH = 64 << 10 };
 
 /* States of a connection; being in one means being in that state's list. */
 enum state {
-    STATE_IDLE,    /* between requests; also a new connection before its first byte */
-    STATE_READING, /* a request has begun and is not complete */
+    STATE_IDLE,      /* between requests; also a new connection before its first byte */
+    STATE_READING,   /* a request has begun and is not complete */
     STATE_ANSWERING, /* the application has the request */
     N_STATES,
 };

@@ -36,13 +36,13 @@ struct server_handler {
 
 /* Limits; 0 takes the default in brackets. */
 struct server_limits {
-    size_t head_bytes;        /* [32 KiB] */
-    size_t body_bytes;        /* [32 MiB] */
-    int64_t head_ms;          /* whole head, from its first byte [10 s] */
-    int64_t body_ms;          /* whole body, from the end of the head [120 s] */
-    int64_t idle_ms;          /* between requests [75 s, as nginx's keepalive_timeout] */
-    int64_t stall_ms;         /* an answer of which the client takes nothing [60 s] */
-    int n_connections;        /* at once [20,000] */
+    size_t head_bytes; /* [32 KiB] */
+    size_t body_bytes; /* [32 MiB] */
+    int64_t head_ms;   /* whole head, from its first byte [10 s] */
+    int64_t body_ms;   /* whole body, from the end of the head [120 s] */
+    int64_t idle_ms;   /* between requests [75 s, as nginx's keepalive_timeout] */
+    int64_t stall_ms;  /* an answer of which the client takes nothing [60 s] */
+    int n_connections; /* at once [20,000] */
 };
 
 struct server *server_new(struct loop *l, const struct server_limits *limits,

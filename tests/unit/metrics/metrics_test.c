@@ -14,9 +14,9 @@ static void writes_samples_with_escaped_labels_and_exact_fractions(void **state)
     struct metric_label labels[] = {{STR("account"), STR("a\"b\\c\nd")},
                                     {STR("deployment"), STR("x")}};
     metrics_put_sample(&out, M_UTILIZATION, labels, 2, 425001, 1000000);
-    assert_true(str_eq(buf_view(&out),
-                       STR("weir_deployment_utilization_ratio{account=\"a\\\"b\\\\c\\nd\","
-                           "deployment=\"x\"} 0.425001\n")));
+    assert_true(
+        str_eq(buf_view(&out), STR("weir_deployment_utilization_ratio{account=\"a\\\"b\\\\c\\nd\","
+                                   "deployment=\"x\"} 0.425001\n")));
     buf_clear(&out);
     metrics_put_sample(&out, M_CONNECTIONS, NULL, 0, -7, 1);
     assert_true(str_eq(buf_view(&out), STR("weir_client_connections -7\n")));
