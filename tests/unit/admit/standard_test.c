@@ -94,7 +94,7 @@ static void tokens_overshoot_by_one_estimate_or_not_at_all(void **state) {
                 tokens += est;
                 last = est;
             } else if (v.why == STANDARD_NO_TOKENS) {
-                assert_true(is_strict ? tokens + est > tpm : tokens >= tpm);
+                assert_true(is_strict ? tokens > 0 && tokens + est > tpm : tokens >= tpm);
             }
             if (is_strict)
                 assert_true(tokens <= tpm || tokens == last); /* an oversize one passes alone */
@@ -182,6 +182,40 @@ static void a_touch_forgets_an_old_minute(void **state) {
     assert_int_equal(standard_peek(&s, days).remaining_requests, 599);
 }
 
+/* A clock that lets another thread's request in at its first reading, as if ours had been held up
+ * there; then it shows `later`. */
+struct held_up {
+    struct standard *s;
+    int64_t at, other_at, later;
+    int n_readings;
+};
+
+static int64_t held_up_now(void *arg) {
+    struct held_up *h = arg;
+    if (h->n_readings++)
+        return h->later;
+    assert_true(admit_at(h->s, h->other_at, 70).admitted);
+    return h->at;
+}
+
+static void a_request_that_loses_the_race_asks_the_clock_again(void **state) {
+    (void)state;
+    struct standard s;
+    standard_init(&s, 600, 100, 0, false, 0);
+    /* The other one's minute began meanwhile: its count must stay. */
+    struct held_up h = {&s, NS_PER_MIN - 1, NS_PER_MIN + 1, NS_PER_MIN + 2, 0};
+    struct standard_verdict v = standard_admit(&s, 20, &(struct clock){held_up_now, &h});
+    assert_true(v.admitted);
+    assert_int_equal(h.n_readings, 2);
+    assert_int_equal(v.remaining_tokens, 10);
+    assert_int_equal(v.remaining_requests, 598);
+    /* The other one took the last tokens. */
+    h = (struct held_up){&s, 2 * NS_PER_MIN, 2 * NS_PER_MIN, 2 * NS_PER_MIN + 1, 0};
+    standard_resize(&s, 600, 70);
+    assert_false(standard_admit(&s, 20, &(struct clock){held_up_now, &h}).admitted);
+    assert_int_equal(standard_peek(&s, 2 * NS_PER_MIN).remaining_requests, 599);
+}
+
 static void fields_saturate_instead_of_spilling(void **state) {
     (void)state;
     struct standard s;
@@ -220,6 +254,7 @@ int main(void) {
         cmocka_unit_test(a_window_without_an_allowance_is_skipped),
         cmocka_unit_test(phases_part_the_minutes_of_deployments),
         cmocka_unit_test(a_touch_forgets_an_old_minute),
+        cmocka_unit_test(a_request_that_loses_the_race_asks_the_clock_again),
         cmocka_unit_test(fields_saturate_instead_of_spilling),
         cmocka_unit_test(estimates_characters_and_choices),
     };
