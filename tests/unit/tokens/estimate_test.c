@@ -123,7 +123,7 @@ static void adds_up(void **state) {
 
 static void takes_long_runs_of_one_byte(void **state) {
     (void)state;
-    enum { N = 1 << 20 };
+    enum { N = 1 << 16 };
     char *text = malloc(N);
     assert_non_null(text);
     for (int c = 0; c < 256; c++) {
