@@ -69,7 +69,7 @@ struct str http_reason(int http);
  */
 struct problem {
     char target[96];   /* the field, file or header: "max_tokens", "pools.json:12" */
-    char message[320]; /* a sentence */
+    char message[512]; /* a sentence */
 };
 
 /* Fills `why` and returns `st`, so that a failing check is one line. `why` may be NULL. */

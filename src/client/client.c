@@ -305,6 +305,38 @@ void client_cancel(struct client_request *r) {
     close_link(k);
 }
 
+static void ignore_head(void *user, const struct http_head *head) {
+    (void)user;
+    (void)head;
+}
+static void ignore_body(void *user, struct str piece, bool is_last) {
+    (void)user;
+    (void)piece;
+    (void)is_last;
+}
+static void ignore_pause(void *user) {
+    (void)user;
+}
+static void ignore_failure(void *user, enum status st, struct str why) {
+    (void)user;
+    (void)st;
+    (void)why;
+}
+static const struct client_handlers ignore = {ignore_head, ignore_body, ignore_pause,
+                                              ignore_failure};
+
+void client_discard(struct client_request *r) {
+    r->handlers = &ignore;
+    r->user = NULL;
+    /* A repeat would need the caller's bytes, which go now. */
+    r->has_retried = true;
+    conn_resume(r->link->conn);
+}
+
+bool client_has_sent(const struct client_request *r) {
+    return r->link->is_open;
+}
+
 void client_pause(struct client_request *r) {
     struct link *k = r->link;
     /* The backend is not to blame while nobody reads. */

@@ -57,6 +57,13 @@ struct client_request *client_send(struct client_pool *p, const struct iovec *io
 /* Gives up: the connection is closed, which tells the backend to stop. No handler is called. */
 void client_cancel(struct client_request *r);
 
+/* Nobody wants the rest of the answer, but its end is near: it is read and thrown away, so that the
+ * connection can serve again. No handler is called. */
+void client_discard(struct client_request *r);
+
+/* The request has gone out: the backend may be working on it. */
+bool client_has_sent(const struct client_request *r);
+
 /* Back-pressure towards the backend. */
 void client_pause(struct client_request *r);
 void client_resume(struct client_request *r);

@@ -48,6 +48,9 @@ bool option_read(const struct option_row *row, const char *text, struct problem 
 /* Prints "weir: target: message" to stderr and returns EXIT_FAILED. */
 int fail_with(const struct problem *why);
 
+int cmd_serve(int argc, char **argv);
+int cmd_demo(int argc, char **argv);
+int cmd_config(int argc, char **argv);
 int cmd_simulate(int argc, char **argv);
 int cmd_version(int argc, char **argv);
 int cmd_help(int argc, char **argv);

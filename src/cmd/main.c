@@ -4,6 +4,9 @@
 #include <stdio.h>
 
 static const struct command commands[] = {
+    {"demo", "run a gateway with simulated model servers, to try it", cmd_demo},
+    {"serve", "run the gateway on the resources of a file or folder", cmd_serve},
+    {"config", "check or print a configuration without serving it", cmd_config},
     {"simulate", "run a model server that answers with simulated text and honest timing",
      cmd_simulate},
     {"version", "print the version and what it was built with", cmd_version},

@@ -98,7 +98,7 @@ static enum status run(const struct words *w, struct problem *why) {
     struct sim_options options;
     struct simulate s = {0};
     char host[256];
-    int64_t port;
+    int64_t port = 0;
     int bound;
     TRY(read_options(w, &options, why));
     TRY(split_address(str_of(w->listen), host, &port, why));

@@ -71,6 +71,14 @@ struct histogram {
 
 void histogram_observe(struct histogram *h, int64_t us);
 
+/* What one loop counts; a page is the sum over all loops. */
+struct metrics_shard {
+    metric_cell calls[ST_COUNT];   /* by outcome */
+    metric_cell refused[ST_COUNT]; /* requests that never became a call */
+    metric_cell retries, cancelled, log_lines, connections, in_flight;
+    struct histogram admission, first_byte, duration;
+};
+
 /* --- text exposition, version 0.0.4 --- */
 
 /* "# HELP" and "# TYPE" lines of one metric; its samples follow. */

@@ -196,7 +196,7 @@ static void read_model(struct catalog *c, struct fields *f, struct model *m, boo
 void catalog_add(struct catalog *c, struct str resource_name, struct json_value value,
                  struct reader *r, bool is_own) {
     struct fields top, f, given;
-    struct str format, name, version;
+    struct str format = {0}, name = {0}, version = {0};
     bool is_split = split_name(resource_name, &format, &name, &version);
     fields_begin(&top, r, value, "");
     static const char *const ignored[] = {"id", "name", "type", "etag", "tags", "systemData"};

@@ -71,6 +71,9 @@ struct listener;
 enum status listener_open(struct loop *l, const char *host, int port, struct tls_context *tls,
                           void (*on_accept)(void *arg, struct conn *c), void *arg,
                           struct listener **out, struct problem *why) MUST_USE;
+/* Whether nobody listens there yet. SO_REUSEPORT would let a second process share the address. */
+enum status listener_probe(const char *host, int port, struct problem *why) MUST_USE;
+
 int listener_port(const struct listener *l);
 /* No more connections are accepted; NULL is fine. */
 void listener_close(struct listener *l);

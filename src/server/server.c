@@ -46,6 +46,7 @@ struct exchange {
     bool is_parsing, is_dead; /* dead: freed when the parse loop on the stack returns */
     bool has_answered, is_head_request, is_http10, wants_close, is_chunked, is_ahead_paused;
     bool is_finished;
+    char peer[64]; /* filled when somebody asks */
 };
 
 static void parse(struct exchange *x, struct str in);
@@ -81,12 +82,19 @@ static void release(struct exchange *x, void (*how)(struct conn *c)) {
     }
 }
 
+/* The application hears that its exchange is over, unless it ended it itself. */
+static void tell_gone(struct exchange *x) {
+    if (x->is_finished || (x->state != STATE_ANSWERING && !x->user))
+        return;
+    void *user = x->user;
+    x->is_finished = true;
+    x->user = NULL;
+    x->server->handler->on_gone(user, x);
+}
+
 /* The client is gone, or must go, while the application may hold the exchange. */
 static void lose(struct exchange *x) {
-    if (x->state == STATE_ANSWERING && !x->is_finished) {
-        x->is_finished = true;
-        x->server->handler->on_gone(x->user, x);
-    }
+    tell_gone(x);
     release(x, conn_close);
 }
 
@@ -127,6 +135,7 @@ struct buf *exchange_begin(struct exchange *x, int status, int64_t length) {
 static void finish(struct exchange *x) {
     struct server *s = x->server;
     x->is_finished = true;
+    x->user = NULL;
     deadline_clear(&x->deadline);
     if (x->wants_close || s->is_draining) {
         release(x, conn_finish);
@@ -136,7 +145,6 @@ static void finish(struct exchange *x) {
     http_reader_drop_head(&x->reader);
     buf_destroy(&x->body);
     buf_init(&x->body, s->limits.body_bytes);
-    x->user = NULL;
     set_state(x, STATE_IDLE);
     deadline_set(&s->idle_deadline, s->loop, &x->deadline, x);
     if (x->is_ahead_paused) {
@@ -232,6 +240,7 @@ static void refuse(struct exchange *x, enum status st, const char *text) {
     struct problem why = {0};
     if (text)
         (void)problem_set(&why, st, STR(""), "%s: %s", status_info(st)->text.p, text);
+    tell_gone(x);
     x->wants_close = true;
     exchange_reply_error(x, st, text ? &why : NULL);
 }
@@ -513,6 +522,8 @@ int64_t exchange_start_ns(const struct exchange *x) {
     return x->start_ns;
 }
 
-void exchange_peer(const struct exchange *x, char *out) {
-    conn_peer(x->conn, out);
+const char *exchange_peer(struct exchange *x) {
+    if (!x->peer[0])
+        conn_peer(x->conn, x->peer);
+    return x->peer;
 }

@@ -25,7 +25,9 @@ struct server_handler {
     void (*on_head)(void *arg, struct exchange *x);
     /* The whole request is there. Answers now or later. */
     void (*on_request)(void *arg, struct exchange *x);
-    /* The client left before the answer was finished. The exchange is dead after this call. */
+    /* The exchange ended before the application finished it: the client left, or its request was
+     * refused after on_head. Comes when on_request had been called or a user is set. The exchange
+     * must not be touched any more. */
     void (*on_gone)(void *user, struct exchange *x);
     /* Everything queued towards the client has been sent (see exchange_send). */
     void (*on_drained)(void *user, struct exchange *x);
@@ -82,7 +84,8 @@ struct server *exchange_server(const struct exchange *x);
 
 /* When the first byte of the request came, os_now_ns. */
 int64_t exchange_start_ns(const struct exchange *x);
-void exchange_peer(const struct exchange *x, char *out /* 64 bytes */);
+/* The client's address; lives as long as its connection. */
+const char *exchange_peer(struct exchange *x);
 
 enum { LENGTH_CHUNKED = -1, LENGTH_NONE = -2 };
 

@@ -131,6 +131,14 @@ static void put_response(struct buf *out, const struct answer *a, const struct a
 
 /* --- events --- */
 
+void answer_put_frame(struct buf *out, const struct answer *a) {
+    if (a->api == ASK_RESPONSES)
+        return; /* there the type of the event comes first */
+    buf_lit(out, "data: ");
+    put_head(out, a, a->api == ASK_CHAT ? STR("chat.completion.chunk") : STR("text_completion"));
+    buf_lit(out, ",\"choices\":[");
+}
+
 static void begin_event(struct buf *out, struct answer *a, struct str type) {
     if (a->api == ASK_RESPONSES) {
         buf_lit(out, "event: ");
@@ -142,9 +150,10 @@ static void begin_event(struct buf *out, struct answer *a, struct str type) {
         buf_i64(out, a->sequence++);
         return;
     }
-    buf_lit(out, "data: ");
-    put_head(out, a, a->api == ASK_CHAT ? STR("chat.completion.chunk") : STR("text_completion"));
-    buf_lit(out, ",\"choices\":[");
+    if (a->frame.n)
+        buf_str(out, a->frame);
+    else
+        answer_put_frame(out, a);
 }
 
 static void end_line(struct buf *out, const struct answer *a) {
@@ -351,6 +360,7 @@ static void put_base64(struct buf *out, const unsigned char *p, size_t n) {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     for (size_t i = 0; i < n; i += 3) {
         size_t left = n - i;
+        /* NOLINTNEXTLINE(clang-analyzer-core.*): the bytes of floats, which it takes for unwritten */
         uint32_t v = (uint32_t)p[i] << 16 | (left > 1 ? (uint32_t)p[i + 1] << 8 : 0) |
                      (left > 2 ? p[i + 2] : 0);
         char four[4] = {digits[v >> 18], digits[v >> 12 & 63], left > 1 ? digits[v >> 6 & 63] : '=',

@@ -26,6 +26,7 @@ struct answer_choice {
 struct answer {
     enum ask_api api;
     struct str model; /* as JSON, with its quotes */
+    struct str frame; /* what answer_put_frame wrote, for a stream of many events; or empty */
     uint64_t id;
     int64_t created_s; /* Unix time */
     struct answer_usage usage;
@@ -42,6 +43,9 @@ void answer_put_id(struct buf *out, const struct answer *a);
 
 /* The whole answer as one body. */
 void answer_put_body(struct buf *out, const struct answer *a);
+
+/* What each event of this answer begins with; worth keeping in a.frame for a stream of many. */
+void answer_put_frame(struct buf *out, const struct answer *a);
 
 /* Event `i` of the opening, in front of the first token; false when there is none with that number. */
 bool answer_put_opening(struct buf *out, struct answer *a, int i);

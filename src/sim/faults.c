@@ -36,12 +36,12 @@ static bool read_rate(struct str text, int64_t *ppm) {
         decimals = str_skip(text, whole.n + 1);
     }
     int64_t w = 0, d = 0;
-    if (decimals.n > 6 || (decimals.n && decimals.p[0] == '-') || !str_to_i64(whole, &w) ||
+    if (memchr(text.p, '-', text.n) || decimals.n > 6 || !str_to_i64(whole, &w) ||
         (decimals.n && !str_to_i64(decimals, &d)))
         return false;
     for (size_t i = decimals.n; i < 6; i++)
         d *= 10;
-    if (w < 0 || w > 1 || w * PPM + d > PPM)
+    if (w > 1 || w * PPM + d > PPM)
         return false;
     *ppm = w * PPM + d;
     return true;

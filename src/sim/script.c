@@ -44,25 +44,25 @@ void script_put_words(struct buf *out, uint64_t hash, int64_t n, bool is_complet
         for (size_t i = 0; i < ARRAY_LEN(words); i++)
             lengths[i] = (unsigned char)strlen(words[i]);
     }
+    char *at = buf_reserve(out, (size_t)n * WORD_MAX), *begin = at;
+    if (!at)
+        return;
     bool is_start = true;
     for (int64_t i = 0; i < n; i++) {
-        char *at = buf_reserve(out, WORD_MAX);
-        if (!at)
-            return;
         uint64_t r = script_mix(hash + (uint64_t)i * UINT64_C(0x9e3779b97f4a7c15));
         bool is_end = r >> 60 == 0 || (is_complete && i == n - 1); /* sentences of 16 words or so */
-        size_t k = r % ARRAY_LEN(words), len = 0;
+        size_t k = r % ARRAY_LEN(words);
         if (i > 0)
-            at[len++] = ' ';
-        memcpy(at + len, words[k], sizeof words[k]);
+            *at++ = ' ';
+        memcpy(at, words[k], sizeof words[k]);
         if (is_start)
-            at[len] = (char)(at[len] - 'a' + 'A');
-        len += lengths[k];
+            *at = (char)(*at - 'a' + 'A');
+        at += lengths[k];
         if (is_end)
-            at[len++] = '.';
-        buf_commit(out, len);
+            *at++ = '.';
         is_start = is_end;
     }
+    buf_commit(out, (size_t)(at - begin));
 }
 
 int64_t script_length(uint64_t hash, int64_t mean) {

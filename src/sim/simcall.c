@@ -31,6 +31,7 @@ struct call {
     struct list stalled;
     struct buf text;  /* owned: the model's name as JSON, then the texts; of embeddings the body */
     struct buf marks; /* owned: what the prompt cache keeps once the prompt is worked out */
+    struct buf frame; /* owned: see answer_put_frame */
     struct buf carry; /* owned: with FAULT_SPLIT, the rest of the event that was cut */
     struct answer_choice *choices; /* owned, n_choices of both, or `one` */
     struct progress *progress;
@@ -53,6 +54,7 @@ static void leave(struct call *c) {
 
 static void free_call(struct call *c) {
     buf_destroy(&c->text);
+    buf_destroy(&c->frame);
     buf_destroy(&c->marks);
     buf_destroy(&c->carry);
     if (c->choices != &c->one_choice)
@@ -167,6 +169,8 @@ static void begin(struct call *c) {
     struct buf *head =
         sim_begin(s, c->x, 200, LENGTH_CHUNKED, STR("text/event-stream; charset=utf-8"));
     buf_lit(head, "Cache-Control: no-cache\r\n");
+    answer_put_frame(&c->frame, &c->answer);
+    c->answer.frame = buf_view(&c->frame);
     for (int i = 0; answer_put_opening(&s->out, &c->answer, i); i++)
         emit(c);
     if (c->faults.kinds & FAULT_GARBAGE) {
@@ -209,6 +213,15 @@ static void make_tokens(struct call *c) {
             }
         }
     }
+}
+
+/* All tokens of all choices at once, for whoever sees only the whole. */
+static void make_all_tokens(struct call *c) {
+    for (int i = 0; i < c->answer.n_choices; i++)
+        c->answer.usage.output += c->progress[i].n_tokens;
+    c->sim->stats.output_tokens += c->answer.usage.output;
+    c->n_open = 0;
+    physics_set_width(&c->sim->physics, &c->physics, 0);
 }
 
 /* All choices are finished. */
@@ -437,6 +450,7 @@ static struct call *call_new(struct sim *s, struct exchange *x, struct str model
     c->start_ns = exchange_start_ns(x);
     c->is_stream = a->is_stream && a->api != ASK_EMBEDDINGS;
     buf_init(&c->text, OUT_CEILING);
+    buf_init(&c->frame, OUT_CEILING);
     buf_init(&c->marks, OUT_CEILING);
     buf_init(&c->carry, OUT_CEILING);
     buf_str(&c->marks, buf_view(&a->marks));
@@ -526,7 +540,10 @@ static void serve(struct sim *s, struct call *c, int64_t now_ns) {
             strike(c);
             return;
         }
-        make_tokens(c);
+        if (is_instant && !c->is_stream && !(c->faults.kinds & midway))
+            make_all_tokens(c);
+        else
+            make_tokens(c);
         if (c->n_open == 0) {
             finish(c);
             return;

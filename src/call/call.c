@@ -1,0 +1,665 @@
+#include "call/call.h"
+
+#include "call/call_private.h"
+
+enum { REPLY_MAX = 1 << 20 };
+
+/* --- beginning and end --- */
+
+/* 16 random bytes as a GUID, version 4 (RFC 9562, section 5.4). */
+static void format_id(const unsigned char bytes[16], char *out) {
+    static const char hex[] = "0123456789abcdef";
+    for (int i = 0; i < 16; i++) {
+        unsigned byte = bytes[i];
+        if (i == 6)
+            byte = (byte & 0x0f) | 0x40;
+        if (i == 8)
+            byte = (byte & 0x3f) | 0x80;
+        if (i == 4 || i == 6 || i == 8 || i == 10)
+            *out++ = '-';
+        *out++ = hex[byte >> 4];
+        *out++ = hex[byte & 15];
+    }
+    *out = '\0';
+}
+
+void call_init(struct call *c, const struct call_env *env, int64_t start_ns,
+               const unsigned char id_bytes[16]) {
+    memset(c, 0, sizeof *c);
+    c->view = env->view;
+    c->receipt.start_ns = start_ns;
+    c->receipt.prompt_tokens = c->receipt.cached_tokens = c->receipt.output_tokens = -1;
+    format_id(id_bytes, c->id);
+    buf_init(&c->reply_body, REPLY_MAX);
+    meter_init(&c->meter, OP_CHAT, false, false);
+}
+
+void call_destroy(struct call *c) {
+    assert(c->state == CALL_NEW || c->state == CALL_SETTLED);
+    buf_destroy(&c->body);
+    buf_destroy(&c->caller_fields);
+    buf_destroy(&c->send_head);
+    buf_destroy(&c->model_text);
+    buf_destroy(&c->options);
+    buf_destroy(&c->reply_body);
+    meter_destroy(&c->meter);
+}
+
+/* What was kept to send the request again; not needed once an answer has begun. */
+static void drop_request(struct call *c) {
+    buf_destroy(&c->body);
+    buf_destroy(&c->caller_fields);
+    buf_destroy(&c->send_head);
+    buf_destroy(&c->model_text);
+    buf_destroy(&c->options);
+    c->n_send = 0;
+}
+
+static int64_t now_of(const struct call_env *env) {
+    return clock_now_ns(env->clock);
+}
+
+/* --- money: every post to the bucket is made here --- */
+
+static void post(struct call *c, const struct call_env *env, int64_t delta_mt) {
+    if (!c->deployment->is_provisioned)
+        return;
+    if (delta_mt != 0) {
+        c->receipt.level_end_mt = bucket_adjust(&c->live->bucket, delta_mt, env->clock);
+        minute_post(&c->live->minutes, now_of(env), delta_mt);
+    } else {
+        c->receipt.level_end_mt = bucket_level_mt(&c->live->bucket, now_of(env));
+    }
+}
+
+/*
+ * The one exit of every admitted call: the charge becomes the actual cost, or nothing when no
+ * backend executed it.
+ */
+static void settle(struct call *c, const struct call_env *env, enum status outcome,
+                   bool is_executed) {
+    assert(c->state != CALL_SETTLED && c->is_admitted);
+    c->state = CALL_SETTLED;
+    struct receipt *r = &c->receipt;
+    struct live_counters *n = &c->live->counters;
+    r->outcome = outcome;
+    r->end_ns = now_of(env);
+    int64_t generated = 0;
+    if (is_executed) {
+        const struct meter *m = &c->meter;
+        int64_t prompt = m->has_usage ? m->usage.prompt : -1;
+        int64_t cached = m->has_usage ? i64_max(0, m->usage.cached) : 0;
+        if (m->has_usage && m->usage.output >= 0) {
+            generated = m->usage.output;
+            r->count_source = COUNT_REPORTED;
+        } else if (m->has_usage && c->route.op == OP_EMBEDDINGS) {
+            r->count_source = COUNT_REPORTED;
+        } else if (m->is_stream) {
+            generated = m->n_deltas;
+            r->count_source = COUNT_COUNTED;
+        } else if (outcome == ST_OK) {
+            generated = c->reservation.out_tokens; /* nobody counted: the estimate stands */
+            r->count_source = COUNT_ESTIMATED;
+        }
+        if (m->has_usage)
+            post(c, env, reservation_prefill(&c->reservation, prompt, cached));
+        r->prompt_tokens = prompt >= 0 ? prompt : r->prompt_estimate;
+        r->cached_tokens = cached;
+        r->output_tokens = generated;
+        metric_add(&n->prompt_tokens, r->prompt_tokens);
+        metric_add(&n->cached_tokens, cached);
+        metric_add(&n->output_tokens, generated);
+        if (outcome == ST_OK && r->count_source != COUNT_ESTIMATED && c->route.op != OP_EMBEDDINGS)
+            output_model_observe(&c->live->output, r->prompt_tokens,
+                                 generated / i64_max(1, c->request.output.n), m->was_cut_short);
+    }
+    post(c, env, reservation_finish(&c->reservation, generated, is_executed));
+    r->charge_mt = c->deployment->is_provisioned ? c->reservation.charged_mt : 0;
+    metric_add(&n->charged_mt, r->charge_mt);
+    metric_add(&n->in_flight, -1);
+}
+
+/* Ends the attempt on the backend at hand, if there is one. */
+static void end_attempt(struct call *c, const struct call_env *env, enum balance_outcome outcome) {
+    if (!c->has_attempt)
+        return;
+    c->has_attempt = false;
+    struct live_backend *b = c->view->backends[c->backend->index];
+    struct balance_answer a = {
+        .outcome = outcome,
+        .retry_after_ms = i64_min(c->attempt_retry_ms, BALANCE_RETRY_AFTER_MS_MAX),
+        .remaining = c->attempt_remaining,
+        .reset_ms = c->attempt_reset_ms,
+    };
+    balance_done(&b->balance, now_of(env), c->balance_estimate, &a);
+    metric_add(&b->outcomes[outcome], 1);
+}
+
+/* --- replies --- */
+
+enum call_action call_refuse(struct call *c, enum status st, const struct problem *why) {
+    const struct status_info *info = status_info(st);
+    struct json_writer w;
+    c->reply_status = info->http;
+    c->receipt.outcome = st;
+    c->receipt.http_status = info->http;
+    buf_clear(&c->reply_body);
+    json_writer_init(&w, &c->reply_body, 0);
+    json_begin_object(&w);
+    json_key(&w, STR("error"));
+    json_begin_object(&w);
+    json_key(&w, STR("code"));
+    json_str_value(&w, info->code);
+    json_key(&w, STR("message"));
+    json_str_value(&w, why && why->message[0] ? str_of(why->message) : info->text);
+    json_key(&w, STR("type"));
+    json_str_value(&w, info->type);
+    json_key(&w, STR("param"));
+    if (why && why->target[0])
+        json_str_value(&w, str_of(why->target));
+    else
+        json_null_value(&w);
+    json_end_object(&w);
+    json_end_object(&w);
+    return CALL_REPLY;
+}
+
+/* A refusal of a call that had been admitted: nothing is charged. */
+static enum call_action give_up(struct call *c, const struct call_env *env, enum status st,
+                                const struct problem *why) {
+    settle(c, env, st, false);
+    drop_request(c);
+    return call_refuse(c, st, why);
+}
+
+enum call_action call_list(struct call *c) {
+    struct json_writer w;
+    json_writer_init(&w, &c->reply_body, 0);
+    json_begin_object(&w);
+    json_key(&w, STR("object"));
+    json_str_value(&w, STR("list"));
+    json_key(&w, STR("data"));
+    json_begin_array(&w);
+    for (size_t i = 0; i < c->account->n_deployments; i++) {
+        const struct deployment *d = &c->account->deployments[i];
+        json_begin_object(&w);
+        json_key(&w, STR("id"));
+        json_str_value(&w, d->name);
+        json_key(&w, STR("object"));
+        json_str_value(&w, c->route.op == OP_MODELS ? STR("model") : STR("deployment"));
+        if (c->route.op == OP_MODELS) {
+            json_key(&w, STR("owned_by"));
+            json_str_value(&w, c->account->name);
+            json_key(&w, STR("created"));
+            json_i64_value(&w, 0);
+        } else {
+            json_key(&w, STR("model"));
+            json_str_value(&w, d->model->name);
+            json_key(&w, STR("status"));
+            json_str_value(&w, STR("succeeded"));
+        }
+        json_end_object(&w);
+    }
+    json_end_array(&w);
+    json_end_object(&w);
+    c->reply_status = c->receipt.http_status = 200;
+    c->receipt.outcome = ST_OK;
+    return CALL_REPLY;
+}
+
+/* --- open --- */
+
+/* The host without its port. */
+static struct str host_name(struct str host) {
+    const char *colon = host.n ? memrchr(host.p, ':', host.n) : NULL;
+    if (colon && host.p[host.n - 1] != ']')
+        host.n = (size_t)(colon - host.p);
+    return host;
+}
+
+/* The key comes as `api-key`, or as a bearer token from clients that know no other way. */
+static struct str key_of(const struct http_head *head) {
+    struct str key = http_head_get(head, STR("api-key"));
+    if (key.n)
+        return key;
+    struct str bearer = http_head_get(head, STR("authorization"));
+    return str_istarts(bearer, STR("bearer ")) ? str_trim(str_skip(bearer, 7)) : STR("");
+}
+
+/* A host that is an account's own must agree with the key: another account's key does not open it. */
+static enum status authenticate(struct call *c, const struct http_head *head) {
+    struct str key = key_of(head);
+    c->account = key.n ? snapshot_account_by_key(c->view->snapshot, key) : NULL;
+    if (!c->account)
+        return ST_UNAUTHORIZED;
+    const struct account *by_host =
+        snapshot_account_by_host(c->view->snapshot, host_name(http_head_get(head, STR("host"))));
+    return by_host && by_host != c->account ? ST_UNAUTHORIZED : ST_OK;
+}
+
+static void keep_client_id(struct call *c, const struct http_head *head) {
+    struct str id = http_head_get(head, STR("x-ms-client-request-id"));
+    if (id.n == 0)
+        id = STR("Not-Set");
+    size_t n = size_min(id.n, CALL_CLIENT_ID_MAX);
+    memcpy(c->client_id, id.p, n);
+    c->client_id[n] = '\0';
+}
+
+static enum status find_deployment(struct call *c, struct str name) {
+    c->deployment = snapshot_deployment(c->view->snapshot, c->account, name);
+    if (!c->deployment)
+        return ST_NO_DEPLOYMENT;
+    c->live = c->view->deployments[c->deployment->index];
+    return ST_OK;
+}
+
+enum status call_open(struct call *c, const struct call_env *env, const struct http_head *head,
+                      struct problem *why) {
+    (void)env;
+    keep_client_id(c, head);
+    TRY(route_parse(head->method, head->target, &c->route, why));
+    TRY(authenticate(c, head));
+    if (c->route.deployment.p)
+        TRY(find_deployment(c, c->route.deployment));
+    return ST_OK;
+}
+
+/* --- admission --- */
+
+static bool is_operation_of(enum model_kind kind, enum operation op) {
+    switch (op) {
+    case OP_EMBEDDINGS:
+        return kind == MODEL_EMBEDDING;
+    case OP_COMPLETIONS:
+        return kind != MODEL_EMBEDDING;
+    case OP_CHAT:
+    case OP_RESPONSES:
+        return kind == MODEL_CHAT;
+    case OP_MODELS:
+    case OP_DEPLOYMENTS:
+        break;
+    }
+    return false;
+}
+
+static enum status admit_provisioned(struct call *c, const struct call_env *env) {
+    const struct request *q = &c->request;
+    struct receipt *r = &c->receipt;
+    int64_t learned = output_model_estimate(&c->live->output, q->prompt_tokens);
+    r->prompt_estimate = q->prompt_tokens;
+    r->output_estimate = output_estimate(&q->output, learned);
+    reservation_init(&c->reservation, &c->view->weights[c->deployment->index], q->prompt_tokens, 0,
+                     r->output_estimate, output_cap(&q->output));
+    r->estimate_mt = c->reservation.charged_mt;
+    struct bucket_verdict v = bucket_admit(&c->live->bucket, c->reservation.charged_mt, env->clock);
+    r->level_before_mt = v.level_before_mt;
+    r->level_after_mt = r->level_end_mt = v.level_mt;
+    r->util_ppm = v.util_ppm;
+    r->retry_after_ms = v.retry_after_ms;
+    if (!v.admitted)
+        return ST_DEPLOYMENT_FULL;
+    minute_post(&c->live->minutes, now_of(env), c->reservation.charged_mt);
+    c->balance_estimate = c->reservation.charged_mt;
+    return ST_OK;
+}
+
+static enum status admit_standard(struct call *c, const struct call_env *env) {
+    const struct request *q = &c->request;
+    struct receipt *r = &c->receipt;
+    int64_t learned = output_model_estimate(&c->live->output, q->prompt_tokens);
+    int64_t n = i64_max(i64_max(q->output.n, q->output.best_of), 1);
+    r->prompt_estimate = q->prompt_tokens;
+    r->output_estimate = output_estimate(&q->output, learned);
+    int64_t estimate = standard_estimate_tokens(q->prompt_chars, r->output_estimate / n,
+                                                q->output.best_of, q->output.n, q->n_prompts);
+    /* Not a charge: the reservation only serves the counting of what was generated. */
+    reservation_init(&c->reservation, &c->view->weights[c->deployment->index], q->prompt_tokens, 0,
+                     r->output_estimate, output_cap(&q->output));
+    c->limits = standard_admit(&c->live->standard, estimate, env->clock);
+    r->estimate_mt = estimate * 1000;
+    r->retry_after_ms = c->limits.retry_after_ms;
+    c->balance_estimate = r->estimate_mt;
+    if (c->limits.admitted)
+        return ST_OK;
+    return c->limits.why == STANDARD_NO_TOKENS ? ST_TOKEN_LIMIT : ST_CALL_LIMIT;
+}
+
+static enum status judge(struct call *c, const struct call_env *env, struct problem *why) {
+    struct request *q = &c->request;
+    TRY(request_read(env->doc, c->body.p, c->body.len, c->route.op, q, why));
+    if (!c->deployment) {
+        if (!q->model.p)
+            return problem_set(why, ST_BAD_REQUEST, STR("model"),
+                               "Missing required parameter: model, the name of a deployment.");
+        TRY(find_deployment(c, q->model));
+    }
+    const struct model *m = c->deployment->model;
+    if (!is_operation_of(m->kind, c->route.op))
+        return problem_set(why, ST_OPERATION_NOT_SUPPORTED, STR("model"),
+                           "The %.*s operation does not work with the specified model, %.*s. "
+                           "Please choose a different model and try again.",
+                           STR_ARG(operation_name(c->route.op)), STR_ARG(m->full_name));
+    if (c->deployment->n_backends == 0)
+        return ST_NO_BACKEND;
+    return ST_OK;
+}
+
+/* --- attempts --- */
+
+/* Chooses a backend among those not tried yet. */
+static bool choose(struct call *c, const struct call_env *env) {
+    const struct deployment *d = c->deployment;
+    struct balance_backend *candidates[BALANCE_BACKENDS_MAX];
+    size_t n = size_min(d->n_backends, BALANCE_BACKENDS_MAX);
+    for (size_t i = 0; i < n; i++)
+        candidates[i] = &c->view->backends[d->backends[i]->index]->balance;
+    struct balance_ask ask = {
+        .now_ns = now_of(env), .estimate = c->balance_estimate, .tried = c->tried};
+    int at = balance_pick(candidates, n, &ask, env->rng);
+    if (at < 0)
+        return false;
+    c->backend_position = at;
+    c->backend = d->backends[at];
+    c->tried |= UINT64_C(1) << at;
+    c->has_attempt = true;
+    c->attempt_status = 0;
+    c->attempt_retry_ms = c->attempt_reset_ms = 0;
+    c->attempt_remaining = -1;
+    c->receipt.n_attempts++;
+    return true;
+}
+
+/* When the first of all backends may take calls again. */
+static int64_t earliest_retry_ms(const struct call *c, const struct call_env *env) {
+    const struct deployment *d = c->deployment;
+    struct balance_backend *candidates[BALANCE_BACKENDS_MAX];
+    size_t n = size_min(d->n_backends, BALANCE_BACKENDS_MAX);
+    for (size_t i = 0; i < n; i++)
+        candidates[i] = &c->view->backends[d->backends[i]->index]->balance;
+    return balance_retry_after_ms(candidates, n, now_of(env));
+}
+
+/* The attempt is over without an answer: another backend, or `st` for the caller. */
+static enum call_action try_another(struct call *c, const struct call_env *env, enum status st,
+                                    enum balance_outcome outcome, struct str why_text) {
+    struct problem why = {0};
+    end_attempt(c, env, outcome);
+    if (choose(c, env)) {
+        forward_prepare(c, NULL);
+        return CALL_SEND;
+    }
+    if (st == ST_UPSTREAM_BUSY) {
+        c->receipt.retry_after_ms = earliest_retry_ms(c, env);
+        refusal_describe(c, st, &why);
+    } else if (why_text.n) {
+        (void)problem_set(&why, st, STR(""), "%s (%.*s)", status_info(st)->text.p,
+                          STR_ARG(why_text));
+    }
+    return give_up(c, env, st, &why);
+}
+
+enum call_action call_submit(struct call *c, const struct call_env *env,
+                             const struct http_head *head, struct buf body) {
+    struct problem why = {0};
+    struct receipt *r = &c->receipt;
+    assert(c->state == CALL_NEW);
+    c->body = body;
+    r->bytes_in = (int64_t)body.len;
+    enum status st = judge(c, env, &why);
+    if (st == ST_OK) {
+        st = c->deployment->is_provisioned ? admit_provisioned(c, env) : admit_standard(c, env);
+        if (st != ST_OK) {
+            metric_add(&c->live->counters.refused, 1);
+            refusal_describe(c, st, &why);
+        }
+    }
+    r->admitted_ns = now_of(env);
+    if (st != ST_OK)
+        return call_refuse(c, st, &why);
+    metric_add(&c->live->counters.admitted, 1);
+    metric_add(&c->live->counters.in_flight, 1);
+    c->is_admitted = true;
+    c->state = CALL_WAITING;
+    if (!choose(c, env)) {
+        r->retry_after_ms = earliest_retry_ms(c, env);
+        refusal_describe(c, ST_UPSTREAM_BUSY, &why);
+        return give_up(c, env, ST_UPSTREAM_BUSY, &why);
+    }
+    forward_prepare(c, head);
+    return CALL_SEND;
+}
+
+/* --- the answer --- */
+
+static int64_t field_i64(const struct http_head *head, struct str name, int64_t otherwise) {
+    int64_t n;
+    struct str value = http_head_get(head, name);
+    return value.n && str_to_i64(value, &n) && n >= 0 ? n : otherwise;
+}
+
+/* What the backend says about its own limits, for the balancer. */
+static void read_limits(struct call *c, const struct http_head *head) {
+    int64_t seconds = field_i64(head, STR("retry-after"), 0);
+    c->attempt_retry_ms =
+        field_i64(head, STR("retry-after-ms"), i64_min(seconds, INT64_C(86400)) * 1000);
+    c->attempt_remaining = field_i64(head, STR("x-ratelimit-remaining-tokens"), -1);
+    c->attempt_reset_ms =
+        i64_min(field_i64(head, STR("x-ratelimit-reset-tokens"), 0), INT64_C(86400)) * 1000;
+}
+
+static bool is_event_stream(const struct http_head *head) {
+    return str_istarts(http_head_get(head, STR("content-type")), STR("text/event-stream"));
+}
+
+enum call_action call_on_head(struct call *c, const struct call_env *env,
+                              const struct http_head *head) {
+    assert(c->state == CALL_WAITING || c->state == CALL_DRAINING);
+    c->attempt_status = head->status;
+    read_limits(c, head);
+    enum balance_outcome outcome = balance_outcome_of(head->status);
+    bool is_draining = c->state == CALL_DRAINING;
+    if (!is_draining && outcome == BALANCE_BUSY)
+        return try_another(c, env, ST_UPSTREAM_BUSY, outcome, STR(""));
+    if (!is_draining && outcome == BALANCE_FAILED) {
+        char text[40];
+        size_t n = u64_format((uint64_t)head->status, text);
+        memcpy(text + n, " from the model server", 22);
+        return try_another(c, env, ST_UPSTREAM_FAILED, outcome, (struct str){text, n + 22});
+    }
+    c->receipt.first_byte_ns = now_of(env);
+    c->receipt.http_status = head->status;
+    bool strips = c->request.is_stream && !c->request.wants_usage;
+    meter_destroy(&c->meter);
+    meter_init(&c->meter, c->route.op, is_event_stream(head), strips);
+    drop_request(c);
+    if (!is_draining)
+        c->state = CALL_ANSWERING;
+    return CALL_FORWARD;
+}
+
+/* A generation that outruns its estimate is charged while it runs (admission spec 1.6). */
+static void charge_progress(struct call *c, const struct call_env *env) {
+    const struct meter *m = &c->meter;
+    if (!c->deployment->is_provisioned || !m->is_stream)
+        return;
+    int64_t generated =
+        m->has_usage && m->usage.output >= 0 ? i64_max(m->usage.output, m->n_deltas) : m->n_deltas;
+    int64_t delta = reservation_progress(&c->reservation, generated);
+    if (delta)
+        post(c, env, delta);
+}
+
+/* The answer is complete. */
+static void complete(struct call *c, const struct call_env *env) {
+    bool is_executed = c->attempt_status / 100 == 2;
+    end_attempt(c, env, balance_outcome_of(c->attempt_status));
+    enum status outcome = c->state == CALL_DRAINING ? ST_CLIENT_GONE
+                          : is_executed             ? ST_OK
+                                                    : ST_BAD_REQUEST;
+    settle(c, env, outcome, is_executed);
+}
+
+bool call_on_body(struct call *c, const struct call_env *env, struct str *in, bool is_last,
+                  struct meter_out *out) {
+    size_t before = in->n;
+    bool had_usage = c->meter.has_usage;
+    bool has_more = meter_take(&c->meter, env->doc, in, is_last, out);
+    c->receipt.bytes_out += (int64_t)(before - in->n);
+    /* Usage that comes with the first pieces corrects the prompt's share at once. */
+    if (c->meter.has_usage && !had_usage && c->meter.is_stream && !is_last) {
+        int64_t cached = i64_max(0, c->meter.usage.cached);
+        int64_t delta = reservation_prefill(&c->reservation, c->meter.usage.prompt, cached);
+        if (delta)
+            post(c, env, delta);
+    }
+    charge_progress(c, env);
+    if (is_last && !has_more)
+        complete(c, env);
+    return has_more;
+}
+
+/* --- early ends --- */
+
+static enum balance_outcome outcome_of_failure(enum status st) {
+    return st == ST_UPSTREAM_BUSY ? BALANCE_SILENT : BALANCE_FAILED;
+}
+
+enum call_action call_on_fail(struct call *c, const struct call_env *env, enum status st,
+                              struct str why) {
+    if (c->state == CALL_WAITING)
+        return try_another(c, env, st, outcome_of_failure(st), why);
+    end_attempt(c, env, BALANCE_FAILED);
+    bool was_draining = c->state == CALL_DRAINING;
+    bool is_executed = c->attempt_status / 100 == 2;
+    settle(c, env, was_draining ? ST_CLIENT_GONE : st, is_executed);
+    if (was_draining)
+        return CALL_CANCEL;
+    /* The stream ends with an error event and without [DONE]; any other answer just breaks off. */
+    if (c->meter.is_stream) {
+        struct problem p = {0};
+        int http_status = c->receipt.http_status;
+        (void)problem_set(&p, st, STR(""), "%s (%.*s)", status_info(st)->text.p, STR_ARG(why));
+        call_refuse(c, st, &p);
+        c->receipt.http_status = http_status; /* the head has long gone out */
+        struct buf event;
+        buf_init(&event, REPLY_MAX);
+        buf_lit(&event, "data: ");
+        buf_str(&event, buf_view(&c->reply_body));
+        buf_lit(&event, "\n\n");
+        buf_destroy(&c->reply_body);
+        c->reply_body = event;
+    }
+    return CALL_CUT;
+}
+
+enum call_action call_on_gone(struct call *c, const struct call_env *env, bool has_sent) {
+    assert(c->state == CALL_WAITING || c->state == CALL_ANSWERING);
+    if (has_sent && c->backend->on_client_gone == CLIENT_GONE_DRAIN) {
+        c->state = CALL_DRAINING;
+        return CALL_DRAIN;
+    }
+    bool was_answered = c->state == CALL_ANSWERING;
+    end_attempt(c, env, was_answered ? BALANCE_SERVED : BALANCE_SILENT);
+    settle(c, env, ST_CLIENT_GONE, was_answered ? c->attempt_status / 100 == 2 : has_sent);
+    if (!was_answered)
+        c->receipt.http_status = status_info(ST_CLIENT_GONE)->http;
+    return CALL_CANCEL;
+}
+
+void call_abandon(struct call *c, const struct call_env *env) {
+    if (c->state == CALL_NEW || c->state == CALL_SETTLED)
+        return;
+    end_attempt(c, env, BALANCE_SILENT);
+    settle(c, env, ST_SHUTTING_DOWN, c->attempt_status / 100 == 2);
+}
+
+/* --- fields --- */
+
+/* "42.5%": one decimal, rounded down, since 100.0% means refused. */
+static void put_utilization(struct buf *out, int64_t ppm) {
+    buf_lit(out, "azure-openai-deployment-utilization: ");
+    buf_i64(out, ppm / 10000);
+    buf_char(out, '.');
+    buf_i64(out, ppm / 1000 % 10);
+    buf_lit(out, "%\r\n");
+}
+
+static void put_limits(const struct standard_verdict *v, struct buf *out) {
+    http_put_field_i64(out, STR("x-ratelimit-limit-requests"), v->limit_requests);
+    http_put_field_i64(out, STR("x-ratelimit-limit-tokens"), v->limit_tokens);
+    http_put_field_i64(out, STR("x-ratelimit-remaining-requests"), v->remaining_requests);
+    http_put_field_i64(out, STR("x-ratelimit-remaining-tokens"), v->remaining_tokens);
+    http_put_field_i64(out, STR("x-ratelimit-reset-requests"), v->reset_requests_s);
+    http_put_field_i64(out, STR("x-ratelimit-reset-tokens"), v->reset_tokens_s);
+}
+
+/* Fields of every answer (inference contract, section 5). */
+static void put_common_fields(const struct call *c, struct buf *out) {
+    struct str id = {c->id, CALL_ID_LEN};
+    http_put_field(out, STR("apim-request-id"), id);
+    http_put_field(out, STR("x-request-id"), id);
+    http_put_field(out, STR("x-ms-client-request-id"), str_of(c->client_id));
+    buf_lit(out, "x-content-type-options: nosniff\r\n"
+                 "strict-transport-security: max-age=31536000; includeSubDomains\r\n");
+    if (c->account)
+        http_put_field(out, STR("x-ms-region"), c->account->location->display_name);
+    if (!c->deployment)
+        return;
+    http_put_field(out, STR("x-ms-deployment-name"), c->deployment->name);
+    if (c->deployment->is_provisioned)
+        put_utilization(out, c->receipt.util_ppm);
+    else if (c->limits.limit_tokens)
+        put_limits(&c->limits, out);
+}
+
+void call_put_reply_fields(const struct call *c, struct buf *out) {
+    put_common_fields(c, out);
+    buf_lit(out, "Content-Type: application/json\r\n");
+    if (c->reply_status == 429) {
+        http_put_field_i64(out, STR("retry-after-ms"), i64_max(1, c->receipt.retry_after_ms));
+        http_put_field_i64(out, STR("retry-after"),
+                           i64_max(1, (c->receipt.retry_after_ms + 999) / 1000));
+    }
+}
+
+/* The backend's fields that the caller must not take for ours, or that we write ourselves. */
+static bool is_backends_own(struct str name) {
+    switch (name.n) {
+    case 4:
+        return str_ieq(name, STR("date")) || http_is_hop_by_hop(name);
+    case 6:
+        return str_ieq(name, STR("server")) || http_is_hop_by_hop(name);
+    case 7:
+        return str_ieq(name, STR("alt-svc")) || http_is_hop_by_hop(name);
+    case 10:
+        return str_ieq(name, STR("set-cookie")) || http_is_hop_by_hop(name);
+    case 11:
+        return str_ieq(name, STR("retry-after")) || str_ieq(name, STR("x-ms-region"));
+    case 12:
+        return str_ieq(name, STR("x-request-id"));
+    case 14:
+        return str_ieq(name, STR("retry-after-ms")) || http_is_hop_by_hop(name);
+    case 15:
+        return str_ieq(name, STR("apim-request-id"));
+    case 20:
+        return str_ieq(name, STR("x-ms-deployment-name"));
+    case 22:
+        return str_ieq(name, STR("x-content-type-options")) ||
+               str_ieq(name, STR("x-ms-client-request-id"));
+    case 25:
+        return str_ieq(name, STR("strict-transport-security"));
+    case 35:
+        return str_ieq(name, STR("azure-openai-deployment-utilization"));
+    default:
+        return str_istarts(name, STR("x-ratelimit-")) || http_is_hop_by_hop(name);
+    }
+}
+
+void call_put_answer_fields(const struct call *c, const struct http_head *head, struct buf *out) {
+    for (size_t i = 0; i < head->n_fields; i++) {
+        if (!is_backends_own(head->fields[i].name))
+            http_put_field(out, head->fields[i].name, head->fields[i].value);
+    }
+    put_common_fields(c, out);
+}

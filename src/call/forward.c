@@ -1,0 +1,176 @@
+/* forward.c - the request as the backend gets it: its own head, and the body with members spliced. */
+#include "call/call_private.h"
+
+enum { SEND_HEAD_MAX = 96 << 10 };
+
+/* The caller's fields that go no further: those of its connection, its credentials, and what would
+ * make the answer unreadable here. */
+static bool stays_here(struct str name) {
+    switch (name.n) {
+    case 6:
+        return http_is_hop_by_hop(name) || str_ieq(name, STR("cookie"));
+    case 7:
+        return http_is_hop_by_hop(name) || str_ieq(name, STR("api-key"));
+    case 12:
+        return str_ieq(name, STR("content-type"));
+    case 13:
+        return str_ieq(name, STR("authorization"));
+    case 15:
+        return str_ieq(name, STR("accept-encoding"));
+    default:
+        return http_is_hop_by_hop(name) || str_istarts(name, STR("x-ms-spillover-"));
+    }
+}
+
+/* "/v1/chat/completions", or Azure's path with its api-version. */
+static void put_path(struct buf *out, const struct call *c) {
+    const struct backend *b = c->backend;
+    buf_str(out, b->url.path);
+    if (b->dialect == DIALECT_OPENAI) {
+        buf_lit(out, "/v1");
+        buf_str(out, operation_path(c->route.op));
+        return;
+    }
+    if (c->route.op == OP_RESPONSES) {
+        buf_lit(out, "/openai/responses");
+    } else {
+        buf_lit(out, "/openai/deployments/");
+        buf_str(out, b->deployment_name.n ? b->deployment_name : c->deployment->model->name);
+        buf_str(out, operation_path(c->route.op));
+    }
+    buf_lit(out, "?api-version=");
+    buf_str(out, b->api_version);
+}
+
+static void put_caller_fields(struct buf *out, const struct http_head *head) {
+    for (size_t i = 0; i < head->n_fields; i++) {
+        if (!stays_here(head->fields[i].name))
+            http_put_field(out, head->fields[i].name, head->fields[i].value);
+    }
+}
+
+/* The name that the backend knows the model by. */
+static struct str model_for(const struct call *c) {
+    if (c->backend->dialect == DIALECT_AZURE && c->backend->deployment_name.n &&
+        !c->backend->model_name.n)
+        return c->backend->deployment_name;
+    return c->backend->model_name.n ? c->backend->model_name : c->deployment->model->name;
+}
+
+/* stream_options with include_usage, and whatever else the caller had put there. */
+static void put_stream_options(struct json_writer *w, const struct request *r) {
+    struct json_iter it;
+    struct json_value v;
+    struct str key;
+    json_begin_object(w);
+    if (r->options_at.end) {
+        json_fields(&it, r->options);
+        while (json_next_field(&it, &key, &v)) {
+            int64_t n;
+            if (str_eq(key, STR("include_usage")))
+                continue;
+            if (json_type(v) == JSON_BOOL) {
+                json_key(w, key);
+                json_bool_value(w, json_bool(v));
+            } else if (json_type(v) == JSON_STRING) {
+                json_key(w, key);
+                json_str_value(w, json_str(v));
+            } else if (json_i64(v, &n)) {
+                json_key(w, key);
+                json_i64_value(w, n);
+            }
+        }
+    }
+    json_key(w, STR("include_usage"));
+    json_bool_value(w, true);
+    json_end_object(w);
+}
+
+static bool must_ask_for_usage(const struct call *c) {
+    return c->request.is_stream && !c->request.wants_usage &&
+           (c->route.op == OP_CHAT || c->route.op == OP_COMPLETIONS);
+}
+
+/* A stretch of the body that is replaced; an empty one is an insertion. */
+struct edit {
+    size_t begin, end;
+    struct str text;
+};
+
+/*
+ * Lays out the body as slices of the caller's bytes with replacements between. `options` is the text
+ * of stream_options, empty when it stays as it is. The edits come in the order of the body.
+ */
+static void lay_out_body(struct call *c, struct str model_text, struct str options_text) {
+    const struct request *r = &c->request;
+    struct edit edits[2];
+    int n = 0;
+    if (r->model_at.end)
+        edits[n++] = (struct edit){r->model_at.begin, r->model_at.end, model_text};
+    else
+        edits[n++] = (struct edit){r->open_at, r->open_at, model_text};
+    if (options_text.n) {
+        struct edit e = r->options_at.end
+                            ? (struct edit){r->options_at.begin, r->options_at.end, options_text}
+                            : (struct edit){r->close_at, r->close_at, options_text};
+        if (e.begin < edits[0].begin) {
+            edits[n++] = edits[0];
+            edits[0] = e;
+        } else {
+            edits[n++] = e;
+        }
+    }
+    size_t at = 0;
+    for (int i = 0; i < n; i++) {
+        c->send[c->n_send++] = (struct iovec){c->body.p + at, edits[i].begin - at};
+        c->send[c->n_send++] = (struct iovec){(char *)(uintptr_t)edits[i].text.p, edits[i].text.n};
+        at = edits[i].end;
+    }
+    c->send[c->n_send++] = (struct iovec){c->body.p + at, c->body.len - at};
+}
+
+void forward_prepare(struct call *c, const struct http_head *head) {
+    const struct request *r = &c->request;
+    const struct backend *b = c->backend;
+    if (head) {
+        buf_init(&c->caller_fields, SEND_HEAD_MAX);
+        put_caller_fields(&c->caller_fields, head);
+        if (must_ask_for_usage(c)) {
+            struct json_writer w;
+            buf_init(&c->options, 4096);
+            if (!r->options_at.end)
+                buf_str(&c->options, r->is_empty_object ? STR("\"stream_options\":")
+                                                        : STR(",\"stream_options\":"));
+            json_writer_init(&w, &c->options, 0);
+            put_stream_options(&w, r);
+        }
+    }
+    buf_destroy(&c->model_text);
+    buf_init(&c->model_text, 4096);
+    if (!r->model_at.end)
+        buf_lit(&c->model_text, "\"model\":");
+    json_quote(&c->model_text, model_for(c));
+    if (!r->model_at.end && (!r->is_empty_object || c->options.len))
+        buf_char(&c->model_text, ',');
+
+    c->n_send = 1; /* the head comes first; its bytes are known last */
+    lay_out_body(c, buf_view(&c->model_text), buf_view(&c->options));
+    size_t length = 0;
+    for (int i = 1; i < c->n_send; i++)
+        length += c->send[i].iov_len;
+
+    struct buf *out = &c->send_head;
+    buf_destroy(out);
+    buf_init(out, SEND_HEAD_MAX);
+    buf_lit(out, "POST ");
+    put_path(out, c);
+    buf_lit(out, " HTTP/1.1\r\nHost: ");
+    buf_str(out, b->url.authority);
+    buf_lit(out, "\r\nContent-Type: application/json\r\nContent-Length: ");
+    buf_u64(out, length);
+    buf_lit(out, "\r\n");
+    buf_str(out, b->auth_header);
+    buf_str(out, buf_view(&c->caller_fields));
+    buf_lit(out, "\r\n");
+    c->send[0] = (struct iovec){out->p, out->len};
+}

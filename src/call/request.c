@@ -1,0 +1,357 @@
+#include "call/request.h"
+
+#include "tokens/estimate.h"
+
+/* The most choices that the service makes for one request (OpenAI API reference, `n`, 2026). */
+enum { MAX_CHOICES = 128, MAX_BEST_OF = 20 };
+
+/* What an image costs until the backend says: one of 1024 x 1024 at high detail, or any at low
+ * (OpenAI, "Images and vision: calculating costs", gpt-4o, 2026). */
+enum { IMAGE_TOKENS = 765, IMAGE_TOKENS_LOW = 85 };
+
+/* Members that are read; the bit of each tells that it was there. */
+enum member {
+    MEMBER_MODEL,
+    MEMBER_STREAM,
+    MEMBER_STREAM_OPTIONS,
+    MEMBER_MAX_TOKENS,
+    MEMBER_MAX_COMPLETION_TOKENS,
+    MEMBER_MAX_OUTPUT_TOKENS,
+    MEMBER_N,
+    MEMBER_BEST_OF,
+    MEMBER_MESSAGES,
+    MEMBER_PROMPT,
+    MEMBER_INPUT,
+    MEMBER_INSTRUCTIONS,
+    MEMBER_TOOLS,
+    MEMBER_FUNCTIONS,
+    MEMBER_RESPONSE_FORMAT,
+    MEMBER_TEXT,
+    N_MEMBERS,
+};
+
+static const struct str member_names[N_MEMBERS] = {
+    [MEMBER_MODEL] = STR_INIT("model"),
+    [MEMBER_STREAM] = STR_INIT("stream"),
+    [MEMBER_STREAM_OPTIONS] = STR_INIT("stream_options"),
+    [MEMBER_MAX_TOKENS] = STR_INIT("max_tokens"),
+    [MEMBER_MAX_COMPLETION_TOKENS] = STR_INIT("max_completion_tokens"),
+    [MEMBER_MAX_OUTPUT_TOKENS] = STR_INIT("max_output_tokens"),
+    [MEMBER_N] = STR_INIT("n"),
+    [MEMBER_BEST_OF] = STR_INIT("best_of"),
+    [MEMBER_MESSAGES] = STR_INIT("messages"),
+    [MEMBER_PROMPT] = STR_INIT("prompt"),
+    [MEMBER_INPUT] = STR_INIT("input"),
+    [MEMBER_INSTRUCTIONS] = STR_INIT("instructions"),
+    [MEMBER_TOOLS] = STR_INIT("tools"),
+    [MEMBER_FUNCTIONS] = STR_INIT("functions"),
+    [MEMBER_RESPONSE_FORMAT] = STR_INIT("response_format"),
+    [MEMBER_TEXT] = STR_INIT("text"),
+};
+
+/* --- prompts --- */
+
+static void add_text(struct request *r, struct str text) {
+    r->prompt_tokens += tokens_estimate(text);
+    /* Characters, not bytes: continuation bytes of UTF-8 don't count. */
+    int64_t chars = 0;
+    for (size_t i = 0; i < text.n; i++)
+        chars += ((unsigned char)text.p[i] & 0xc0) != 0x80;
+    r->prompt_chars += chars;
+}
+
+static void add_image(struct request *r, struct json_value part) {
+    struct json_value image, detail;
+    bool is_low =
+        (json_get(part, STR("image_url"), &image) && json_get(image, STR("detail"), &detail) &&
+         str_eq(json_str(detail), STR("low"))) ||
+        (json_get(part, STR("detail"), &detail) && str_eq(json_str(detail), STR("low")));
+    r->prompt_tokens += is_low ? IMAGE_TOKENS_LOW : IMAGE_TOKENS;
+}
+
+/* Text, or an array of parts of which some are text. */
+static void add_content(struct request *r, struct json_value content) {
+    if (json_type(content) == JSON_STRING) {
+        add_text(r, json_str(content));
+        return;
+    }
+    struct json_iter it;
+    struct json_value part, v;
+    json_items(&it, content);
+    while (json_next(&it, &part)) {
+        struct str type = json_get(part, STR("type"), &v) ? json_str(v) : STR("");
+        if (json_get(part, STR("text"), &v))
+            add_text(r, json_str(v));
+        else if (str_eq(type, STR("image_url")) || str_eq(type, STR("input_image")))
+            add_image(r, part);
+        else if (json_get(part, STR("refusal"), &v))
+            add_text(r, json_str(v));
+    }
+}
+
+/* Name and arguments of a function call. */
+static void add_function(struct request *r, struct json_value f) {
+    struct json_value v;
+    if (json_get(f, STR("name"), &v))
+        add_text(r, json_str(v));
+    if (json_get(f, STR("arguments"), &v))
+        add_text(r, json_str(v));
+}
+
+static void add_message(struct request *r, struct json_value message) {
+    struct json_iter it, calls;
+    struct json_value v, call, f;
+    struct str key;
+    r->prompt_tokens += TOKENS_PER_MESSAGE;
+    json_fields(&it, message);
+    while (json_next_field(&it, &key, &v)) {
+        if (str_eq(key, STR("content")) || str_eq(key, STR("output"))) {
+            add_content(r, v);
+        } else if (str_eq(key, STR("role"))) {
+            r->prompt_tokens += 1;
+            r->prompt_chars += (int64_t)json_str(v).n;
+        } else if (str_eq(key, STR("name"))) {
+            r->prompt_tokens += TOKENS_PER_NAME;
+            add_text(r, json_str(v));
+        } else if (str_eq(key, STR("arguments"))) {
+            add_text(r, json_str(v));
+        } else if (str_eq(key, STR("function_call"))) {
+            add_function(r, v);
+        } else if (str_eq(key, STR("tool_calls"))) {
+            json_items(&calls, v);
+            while (json_next(&calls, &call)) {
+                if (json_get(call, STR("function"), &f))
+                    add_function(r, f);
+            }
+        }
+    }
+}
+
+static enum status read_messages(struct request *r, struct json_value v, struct problem *why) {
+    struct json_iter it;
+    struct json_value message;
+    if (json_type(v) != JSON_ARRAY)
+        return problem_set(why, ST_BAD_REQUEST, STR("messages"), "messages must be an array.");
+    json_items(&it, v);
+    int64_t n = 0;
+    while (json_next(&it, &message)) {
+        if (json_type(message) != JSON_OBJECT)
+            return problem_set(why, ST_BAD_REQUEST, STR("messages"),
+                               "messages[%lld] must be an object.", (long long)n);
+        add_message(r, message);
+        n++;
+    }
+    if (n == 0)
+        return problem_set(why, ST_BAD_REQUEST, STR("messages"),
+                           "messages must have at least one message.");
+    r->prompt_tokens += TOKENS_PER_REPLY;
+    return ST_OK;
+}
+
+/* A prompt of /completions or an input of /embeddings: a text, texts, token ids, or lists of them. */
+static enum status read_prompts(struct request *r, enum member m, struct json_value v,
+                                struct problem *why) {
+    struct str name = member_names[m];
+    struct json_iter it;
+    struct json_value item;
+    r->n_prompts = 1;
+    if (json_type(v) == JSON_STRING) {
+        add_text(r, json_str(v));
+        return ST_OK;
+    }
+    if (json_type(v) != JSON_ARRAY)
+        return problem_set(why, ST_BAD_REQUEST, name, "%s must be a string or an array.", name.p);
+    int64_t n = 0, n_ids = 0;
+    json_items(&it, v);
+    while (json_next(&it, &item)) {
+        int64_t id;
+        n++;
+        if (json_type(item) == JSON_STRING) {
+            add_text(r, json_str(item));
+        } else if (json_i64(item, &id)) {
+            n_ids++;
+        } else if (json_type(item) == JSON_ARRAY) {
+            struct json_iter ids;
+            json_items(&ids, item);
+            while (json_next(&ids, &item)) {
+                r->prompt_tokens++;
+                r->prompt_chars += 4;
+            }
+        } else {
+            return problem_set(why, ST_BAD_REQUEST, name,
+                               "%s[%lld] must be a string, a token or an array of tokens.", name.p,
+                               (long long)(n - 1));
+        }
+    }
+    if (n == 0)
+        return problem_set(why, ST_BAD_REQUEST, name, "%s must not be empty.", name.p);
+    /* Token ids: each is one token, which the limits count as four characters. */
+    r->prompt_tokens += n_ids;
+    r->prompt_chars += 4 * n_ids;
+    r->n_prompts = n_ids == n ? 1 : n;
+    return ST_OK;
+}
+
+/* The input of /responses: a text, or items of which messages are the most common. */
+static enum status read_input(struct request *r, struct json_value v, struct problem *why) {
+    if (json_type(v) == JSON_STRING) {
+        r->prompt_tokens += TOKENS_PER_MESSAGE + TOKENS_PER_REPLY;
+        add_text(r, json_str(v));
+        return ST_OK;
+    }
+    if (json_type(v) != JSON_ARRAY)
+        return problem_set(why, ST_BAD_REQUEST, STR("input"),
+                           "input must be a string or an array.");
+    struct json_iter it;
+    struct json_value item;
+    json_items(&it, v);
+    while (json_next(&it, &item))
+        add_message(r, item);
+    r->prompt_tokens += TOKENS_PER_REPLY;
+    return ST_OK;
+}
+
+/* --- members --- */
+
+static enum status read_count(enum member m, struct json_value v, int64_t min, int64_t max,
+                              int64_t *out, struct problem *why) {
+    int64_t n;
+    if (json_type(v) == JSON_NULL)
+        return ST_OK;
+    if (!json_i64(v, &n))
+        return problem_set(why, ST_BAD_REQUEST, member_names[m], "%s must be an integer.",
+                           member_names[m].p);
+    if (n < min || n > max)
+        return problem_set(why, ST_BAD_REQUEST, member_names[m],
+                           "%s must be from %lld to %lld, not %lld.", member_names[m].p,
+                           (long long)min, (long long)max, (long long)n);
+    *out = n;
+    return ST_OK;
+}
+
+static enum status read_stream_options(struct request *r, struct json_value v,
+                                       struct problem *why) {
+    struct json_iter it;
+    struct json_value value;
+    struct str key;
+    int n = 0;
+    if (json_type(v) == JSON_NULL)
+        return ST_OK;
+    if (json_type(v) != JSON_OBJECT)
+        return problem_set(why, ST_BAD_REQUEST, STR("stream_options"),
+                           "stream_options must be an object.");
+    json_fields(&it, v);
+    while (json_next_field(&it, &key, &value)) {
+        if (!str_eq(key, STR("include_usage")))
+            continue;
+        if (n++ || (json_type(value) != JSON_BOOL && json_type(value) != JSON_NULL))
+            return problem_set(why, ST_BAD_REQUEST, STR("stream_options.include_usage"),
+                               "stream_options.include_usage must be true or false, once.");
+        r->wants_usage = json_bool(value);
+    }
+    return ST_OK;
+}
+
+static enum status read_member(struct request *r, enum member m, enum operation op,
+                               const char *text, struct json_value v, struct json_span at,
+                               struct problem *why) {
+    switch (m) {
+    case MEMBER_MODEL:
+        if (json_type(v) != JSON_STRING)
+            return problem_set(why, ST_BAD_REQUEST, STR("model"), "model must be a string.");
+        r->model = json_str(v);
+        r->model_at = at;
+        return ST_OK;
+    case MEMBER_STREAM:
+        if (json_type(v) != JSON_BOOL && json_type(v) != JSON_NULL)
+            return problem_set(why, ST_BAD_REQUEST, STR("stream"), "stream must be true or false.");
+        r->is_stream = json_bool(v);
+        return ST_OK;
+    case MEMBER_STREAM_OPTIONS:
+        r->options = v;
+        r->options_at = at;
+        return read_stream_options(r, v, why);
+    case MEMBER_MAX_TOKENS:
+        return read_count(m, v, 0, INT64_C(1) << 40, &r->output.max_tokens, why);
+    case MEMBER_MAX_COMPLETION_TOKENS:
+        return read_count(m, v, 0, INT64_C(1) << 40, &r->output.max_completion_tokens, why);
+    case MEMBER_MAX_OUTPUT_TOKENS:
+        return read_count(m, v, 0, INT64_C(1) << 40, &r->output.max_output_tokens, why);
+    case MEMBER_N:
+        return read_count(m, v, 1, MAX_CHOICES, &r->output.n, why);
+    case MEMBER_BEST_OF:
+        return read_count(m, v, 1, MAX_BEST_OF, &r->output.best_of, why);
+    case MEMBER_MESSAGES:
+        return op == OP_CHAT ? read_messages(r, v, why) : ST_OK;
+    case MEMBER_PROMPT:
+        return op == OP_COMPLETIONS ? read_prompts(r, m, v, why) : ST_OK;
+    case MEMBER_INPUT:
+        if (op == OP_EMBEDDINGS)
+            return read_prompts(r, m, v, why);
+        return op == OP_RESPONSES ? read_input(r, v, why) : ST_OK;
+    case MEMBER_INSTRUCTIONS:
+        if (json_type(v) == JSON_STRING)
+            add_text(r, json_str(v));
+        return ST_OK;
+    case MEMBER_TOOLS:
+    case MEMBER_FUNCTIONS:
+    case MEMBER_RESPONSE_FORMAT:
+    case MEMBER_TEXT:
+        /* Schemas reach the model as text of about the length that they have here. */
+        add_text(r, (struct str){text + at.begin, at.end - at.begin});
+        return ST_OK;
+    case N_MEMBERS:
+        break;
+    }
+    return ST_OK;
+}
+
+static enum member member_of(struct str key) {
+    for (int m = 0; m < N_MEMBERS; m++) {
+        if (str_eq(key, member_names[m]))
+            return (enum member)m;
+    }
+    return N_MEMBERS;
+}
+
+enum status request_read(struct json_doc *doc, const char *text, size_t len, enum operation op,
+                         struct request *out, struct problem *why) {
+    struct json_value root, v;
+    struct request r = {.n_prompts = 1, .output = OUTPUT_REQUEST_NONE};
+    r.output.api = op == OP_EMBEDDINGS    ? OUTPUT_EMBEDDINGS
+                   : op == OP_COMPLETIONS ? OUTPUT_COMPLETIONS
+                                          : OUTPUT_CHAT;
+    TRY(json_parse(doc, text, len, &root, why));
+    if (json_type(root) != JSON_OBJECT)
+        return problem_set(why, ST_BAD_REQUEST, STR(""), "The request body must be a JSON object.");
+    r.open_at = (size_t)((const char *)memchr(text, '{', len) - text) + 1;
+    r.close_at = (size_t)((const char *)memrchr(text, '}', len) - text);
+    r.is_empty_object = true;
+    struct json_iter it;
+    struct str key;
+    struct json_span key_at, at;
+    uint32_t seen = 0;
+    json_fields(&it, root);
+    while (json_next_member(&it, &key, &v, &key_at, &at)) {
+        r.is_empty_object = false;
+        enum member m = member_of(key);
+        if (m == N_MEMBERS)
+            continue;
+        if (seen & 1u << m)
+            return problem_set(why, ST_BAD_REQUEST, member_names[m],
+                               "%s is given twice; it is not clear which one counts.",
+                               member_names[m].p);
+        seen |= 1u << m;
+        TRY(read_member(&r, m, op, text, v, at, why));
+    }
+    static const enum member required[] = {[OP_CHAT] = MEMBER_MESSAGES,
+                                           [OP_COMPLETIONS] = N_MEMBERS,
+                                           [OP_EMBEDDINGS] = MEMBER_INPUT,
+                                           [OP_RESPONSES] = N_MEMBERS};
+    enum member must = required[op];
+    if (must != N_MEMBERS && !(seen & 1u << must))
+        return problem_set(why, ST_BAD_REQUEST, member_names[must],
+                           "Missing required parameter: %s.", member_names[must].p);
+    *out = r;
+    return ST_OK;
+}

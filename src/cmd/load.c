@@ -1,0 +1,84 @@
+#include "cmd/load.h"
+
+#include "os/os.h"
+#include "json/json.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { FILE_MAX = 64 << 20, SECRET_MAX = 16 << 10 };
+
+static enum status add_file(struct resources *set, const char *path, struct problem *why) {
+    struct buf text;
+    buf_init(&text, FILE_MAX);
+    enum status st = os_read_file(path, &text, JSON_PADDING, why);
+    if (st == ST_OK)
+        st = resources_add(set, str_of(path), text.p ? text.p : "", text.len, why);
+    buf_destroy(&text);
+    return st;
+}
+
+static enum status add_path(struct resources *set, const char *path, struct problem *why) {
+    struct os_paths files;
+    if (!os_is_folder(path))
+        return add_file(set, path, why);
+    TRY(os_list_folder(path, STR(".json"), &files, why));
+    enum status st = files.count ? ST_OK
+                                 : problem_set(why, ST_BAD_REQUEST, str_of(path),
+                                               "%s has no *.json files", path);
+    for (size_t i = 0; i < files.count && st == ST_OK; i++)
+        st = add_file(set, files.path[i], why);
+    os_free_paths(&files);
+    return st;
+}
+
+/* A secret's file is named relative to the file that speaks of it. */
+static enum status read_secret_file(struct str name, struct str from, struct buf *out) {
+    struct buf path;
+    struct problem why;
+    buf_init(&path, 4096);
+    const char *slash = from.n ? memrchr(from.p, '/', from.n) : NULL;
+    if (name.n && name.p[0] != '/' && slash)
+        buf_put(&path, from.p, (size_t)(slash - from.p) + 1);
+    buf_str(&path, name);
+    buf_char(&path, '\0');
+    enum status st = buf_status(&path);
+    if (st == ST_OK)
+        st = os_read_file(path.p, out, 1, &why);
+    buf_destroy(&path);
+    return st;
+}
+
+static enum status read_secret(void *arg, enum secret_source source, struct str name,
+                               struct str from, struct buf *out) {
+    (void)arg;
+    if (source == SECRET_FILE)
+        return read_secret_file(name, from, out);
+    char *z = str_dup(name);
+    const char *value = getenv(z);
+    free(z);
+    if (!value)
+        return ST_NOT_FOUND;
+    buf_str(out, str_of(value));
+    return buf_status(out);
+}
+
+enum status load_snapshot(const char *path, const struct siphash_key *hash, struct snapshot **out,
+                          struct problem *why) {
+    struct resources *set = resources_new();
+    enum status st = add_path(set, path, why);
+    if (st == ST_OK) {
+        struct secret_reader secrets = {read_secret, NULL};
+        st = snapshot_build(set, &secrets, hash, out, why);
+    }
+    resources_free(set);
+    return st;
+}
+
+void load_print_warnings(const struct snapshot *s) {
+    const struct warnings *w = snapshot_warnings(s);
+    for (size_t i = 0; i < w->n; i++)
+        fprintf(stderr, "weir: warning: %s: %s\n", w->items[i].target, w->items[i].message);
+    if (w->n_dropped)
+        fprintf(stderr, "weir: warning: and %zu more\n", w->n_dropped);
+}

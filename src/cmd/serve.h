@@ -1,0 +1,17 @@
+/* serve.h - the gateway as a process: loops, listeners, signals, reload, levels. */
+#ifndef CMD_SERVE_H
+#define CMD_SERVE_H
+
+#include "cmd/settings.h"
+
+/* Where it listens once it is ready; 0 where it does not. */
+struct serve_ports {
+    int http, https, ops;
+    char http_host[256], https_host[256], ops_host[256];
+};
+
+/* Runs until SIGTERM or SIGINT. `on_ready` is called once calls are taken. An exit status. */
+int serve_run(const struct settings *s,
+              void (*on_ready)(void *arg, const struct serve_ports *ports), void *arg);
+
+#endif

@@ -1,0 +1,214 @@
+#include "cmd/settings.h"
+
+#include "os/os.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { N_ROWS = 18, FILE_MAX = 1 << 20 };
+
+#define MINUTE_MS INT64_C(60000)
+#define HOUR_MS INT64_C(3600000)
+
+/* One row per setting; `values` is where they go. */
+static void fill_rows(struct settings *s, struct option_row rows[N_ROWS + 1]) {
+    /* clang-format off */
+    const struct option_row table[N_ROWS + 1] = {
+        {"config", OPTION_TEXT, &s->config, 0, 0, "FILE", "read settings from a file; options given here go over it"},
+        {"resources", OPTION_TEXT, &s->resources, 0, 0, "PATH", "a resource file, or a folder of *.json files"},
+        {"listen", OPTION_TEXT, &s->listen, 0, 0, "HOST:PORT", "where calls arrive over http; port 0 takes a free one; \"none\""},
+        {"tls-listen", OPTION_TEXT, &s->tls_listen, 0, 0, "HOST:PORT", "where calls arrive over https; \"none\""},
+        {"tls-cert", OPTION_TEXT, &s->tls_cert, 0, 0, "FILE", "certificate chain of the https listener, PEM"},
+        {"tls-key", OPTION_TEXT, &s->tls_key, 0, 0, "FILE", "its private key, PEM"},
+        {"ops-listen", OPTION_TEXT, &s->ops_listen, 0, 0, "HOST:PORT", "where /healthz, /readyz and /metrics are; \"none\""},
+        {"data-dir", OPTION_TEXT, &s->data_dir, 0, 0, "FOLDER", "where levels and the access log are kept"},
+        {"access-log", OPTION_TEXT, &s->access_log, 0, 0, "FILE", "one JSON line a call; \"-\" is standard output, \"none\" is none; default: access.log in the data folder"},
+        {"loops", OPTION_NUMBER, &s->loops, 0, 64, "N", "event loops; 0 takes one per processor"},
+        {"drain-grace", OPTION_DURATION, &s->drain_grace_ms, 0, 24 * HOUR_MS, "TIME", "at SIGTERM, calls in hand may go on for this long"},
+        {"body-limit", OPTION_SIZE, &s->body_limit, 1024, INT64_C(1) << 28, "SIZE", "the largest request body"},
+        {"head-limit", OPTION_SIZE, &s->head_limit, 1024, 1 << 20, "SIZE", "the largest request head"},
+        {"max-connections", OPTION_NUMBER, &s->max_connections, 1, 1000000, "N", "client connections at once, over all loops"},
+        {"head-timeout", OPTION_DURATION, &s->head_timeout_ms, 100, HOUR_MS, "TIME", "a request's head must be complete this long after its first byte"},
+        {"body-timeout", OPTION_DURATION, &s->body_timeout_ms, 100, HOUR_MS, "TIME", "a request's body must be complete this long after its head"},
+        {"idle-timeout", OPTION_DURATION, &s->idle_timeout_ms, 100, 24 * HOUR_MS, "TIME", "an unused client connection is kept this long"},
+        {"stall-timeout", OPTION_DURATION, &s->stall_timeout_ms, 100, 24 * HOUR_MS, "TIME", "a client that takes nothing of its answer is dropped after this long"},
+        {.name = NULL},
+    };
+    /* clang-format on */
+    memcpy(rows, table, sizeof table);
+}
+
+void settings_init(struct settings *s) {
+    *s = (struct settings){
+        .config = "",
+        .listen = "127.0.0.1:8080",
+        .tls_listen = "none",
+        .tls_cert = "",
+        .tls_key = "",
+        .ops_listen = "127.0.0.1:8081",
+        .resources = "",
+        .data_dir = "weir-data",
+        .access_log = "",
+        .drain_grace_ms = 30000,
+        .body_limit = 32 << 20,
+        .head_limit = 32 << 10,
+        .max_connections = 20000,
+        .head_timeout_ms = 10000,
+        .body_timeout_ms = 2 * MINUTE_MS,
+        .idle_timeout_ms = 75000,
+        .stall_timeout_ms = MINUTE_MS,
+    };
+}
+
+void settings_destroy(struct settings *s) {
+    free(s->file_text);
+    s->file_text = NULL;
+}
+
+static const struct option_row *row_of(const struct option_row *rows, struct str name) {
+    for (const struct option_row *row = rows; row->name; row++) {
+        if (str_eq(str_of(row->name), name) && strcmp(row->name, "config") != 0)
+            return row;
+    }
+    return NULL;
+}
+
+/* Reads `key = value` lines; # begins a comment. The values stay in s->file_text. */
+static enum status read_file(struct settings *s, const struct option_row *rows, const char *path,
+                             struct problem *why) {
+    struct buf text;
+    buf_init(&text, FILE_MAX);
+    enum status st = os_read_file(path, &text, 1, why);
+    if (st != ST_OK) {
+        buf_destroy(&text);
+        return st;
+    }
+    buf_char(&text, '\0');
+    s->file_text = text.p;
+    int number = 0;
+    char *line = text.p;
+    while (line && *line) {
+        char *end = strchr(line, '\n');
+        if (end)
+            *end = '\0';
+        number++;
+        char place[300];
+        snprintf(place, sizeof place, "%s:%d", path, number);
+        char *comment = strchr(line, '#');
+        if (comment)
+            *comment = '\0';
+        struct str content = str_trim(str_of(line)), name;
+        line = end ? end + 1 : NULL;
+        if (content.n == 0)
+            continue;
+        struct str value = content;
+        if (!str_cut(&value, '=', &name) || !value.p)
+            return problem_set(why, ST_BAD_REQUEST, str_of(place),
+                               "expected \"setting = value\", not \"%.*s\"", STR_ARG(content));
+        name = str_trim(name);
+        value = str_trim(value);
+        const struct option_row *row = row_of(rows, name);
+        if (!row)
+            return problem_set(why, ST_BAD_REQUEST, str_of(place),
+                               "there is no setting \"%.*s\"; `weir config example` lists them",
+                               STR_ARG(name));
+        ((char *)(uintptr_t)value.p)[value.n] = '\0'; /* inside the text that is ours */
+        struct problem inner = {0};
+        if (!option_read(row, value.p, &inner))
+            return problem_set(why, ST_BAD_REQUEST, str_of(place), "%s %s", inner.target,
+                               inner.message);
+    }
+    return ST_OK;
+}
+
+int settings_parse(struct settings *s, const char *usage, int argc, char **argv) {
+    struct option_row rows[N_ROWS + 1];
+    struct problem why = {0};
+    fill_rows(s, rows);
+    /* The file's name is an option itself, so options are read twice: once to find it, once over
+     * what the file says. */
+    char **copy = xcalloc((size_t)argc + 1, sizeof *copy);
+    memcpy(copy, argv, (size_t)argc * sizeof *copy);
+    int n = options_parse(rows, usage, argc, copy);
+    free(copy);
+    if (n < 0)
+        return n;
+    if (n > 0) {
+        fprintf(stderr, "weir %s: unexpected word \"%s\"; weir %s --help tells more\n", argv[0],
+                argv[1], argv[0]);
+        return -1;
+    }
+    if (!s->config[0])
+        return 0;
+    const char *path = s->config;
+    settings_init(s);
+    if (read_file(s, rows, path, &why) != ST_OK) {
+        fail_with(&why);
+        return -1;
+    }
+    return options_parse(rows, usage, argc, argv);
+}
+
+static void put_value(struct buf *out, const struct option_row *row) {
+    int64_t n;
+    switch (row->kind) {
+    case OPTION_FLAG:
+        buf_str(out, *(bool *)row->value ? STR("true") : STR("false"));
+        return;
+    case OPTION_TEXT:
+        buf_str(out, str_of(*(const char **)row->value));
+        return;
+    case OPTION_DECIMAL:
+        buf_printf(out, "%g", *(double *)row->value);
+        return;
+    case OPTION_DURATION:
+        n = *(int64_t *)row->value;
+        buf_i64(out, n % 1000 ? n : n / 1000);
+        buf_str(out, n % 1000 ? STR("ms") : STR("s"));
+        return;
+    case OPTION_SIZE:
+        n = *(int64_t *)row->value;
+        if (n % (1 << 20) == 0)
+            buf_printf(out, "%lldM", (long long)(n >> 20));
+        else
+            buf_printf(out, "%lldk", (long long)(n >> 10));
+        return;
+    case OPTION_NUMBER:
+        buf_i64(out, *(int64_t *)row->value);
+        return;
+    }
+}
+
+void settings_put_example(struct buf *out) {
+    struct settings s;
+    struct option_row rows[N_ROWS + 1];
+    settings_init(&s);
+    fill_rows(&s, rows);
+    buf_lit(out, "# Every setting of Weir with its default, as `weir config example` prints them.\n"
+                 "# The same names are options of `weir serve`, with two dashes before them.\n");
+    for (const struct option_row *row = rows; row->name; row++) {
+        if (strcmp(row->name, "config") == 0)
+            continue;
+        buf_printf(out, "\n# %s\n#%s = ", row->help, row->name);
+        put_value(out, row);
+        buf_char(out, '\n');
+    }
+}
+
+bool address_split(const char *text, char *host, int *port) {
+    struct str s = str_of(text), h = STR("127.0.0.1");
+    int64_t n;
+    const char *colon = s.n ? memrchr(s.p, ':', s.n) : NULL;
+    if (colon) {
+        h = (struct str){s.p, (size_t)(colon - s.p)};
+        s = str_skip(s, h.n + 1);
+    }
+    if (h.n > 1 && h.p[0] == '[' && h.p[h.n - 1] == ']')
+        h = (struct str){h.p + 1, h.n - 2};
+    if (h.n == 0 || h.n > 255 || !str_to_i64(s, &n) || n < 0 || n > 65535)
+        return false;
+    memcpy(host, h.p, h.n);
+    host[h.n] = '\0';
+    *port = (int)n;
+    return true;
+}

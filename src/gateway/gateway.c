@@ -1,0 +1,442 @@
+#include "gateway/gateway.h"
+
+#include "call/call.h"
+#include "gateway/gateway_private.h"
+#include "os/os.h"
+
+#include <stdlib.h>
+
+enum {
+    /* A client that does not read: its backend is stopped above the first mark. */
+    HIGH_WATER = 256 << 10,
+    LOG_FLUSH_BYTES = 32 << 10,
+    LOG_LINES_MAX = 1 << 20,
+    LOG_FLUSH_MS = 100,
+    BACKEND_IDLE_MS = 4000, /* below the 5 s after which uvicorn, and so vLLM, closes */
+};
+
+struct gateway {
+    struct loop *loop;
+    struct gateway_settings settings;
+    struct server *server;
+    struct lease *lease;
+    struct json_doc *doc;
+    struct balance_rng rng;
+    struct log *log;
+    struct buf lines; /* of the access log, waiting to be handed over */
+    struct loop_timer *flush_timer, *grace_timer;
+    struct list calls; /* of struct gateway_call.in_gateway */
+    struct metrics_shard metrics;
+    void (*drained)(void *arg);
+    void *drained_arg;
+};
+
+/* A call and the two connections that it joins. */
+struct gateway_call {
+    struct list in_gateway;
+    struct gateway *gateway;
+    struct lease *lease;
+    struct exchange *exchange;       /* NULL once the client is gone */
+    struct client_request *upstream; /* NULL while there is none */
+    bool is_paused, has_begun;       /* begun: the answer's head was handed to the server */
+    char client[64];
+    struct call call;
+};
+
+static const struct client_handlers upstream_handlers;
+static void finish_draining(void *arg);
+
+static struct call_env env_of(struct gateway_call *gc) {
+    struct gateway *g = gc->gateway;
+    return (struct call_env){gc->lease->plan->view, &os_clock, g->doc, &g->rng};
+}
+
+/* --- the log --- */
+
+void gateway_flush_log(struct gateway *g) {
+    if (g->log)
+        log_write(g->log, &g->lines);
+}
+
+static void on_flush(void *arg) {
+    struct gateway *g = arg;
+    gateway_flush_log(g);
+    metric_add(&g->metrics.connections,
+               server_connections(g->server) - metric_read(&g->metrics.connections));
+}
+
+static void write_line(struct gateway *g, const struct gateway_call *gc) {
+    char time[25];
+    if (!g->log)
+        return;
+    if (g->lines.cap == 0)
+        buf_reserve(&g->lines, LOG_FLUSH_BYTES + 4096);
+    os_format_time(os_wall_us(), time);
+    call_put_access_line(&gc->call, time, gc->client, &g->lines);
+    metric_add(&g->metrics.log_lines, 1);
+    if (g->lines.len >= LOG_FLUSH_BYTES)
+        log_write(g->log, &g->lines);
+}
+
+/* --- a call's beginning and end --- */
+
+static struct gateway_call *begin(struct gateway *g, struct exchange *x) {
+    struct gateway_call *gc = xmalloc(sizeof *gc);
+    gc->in_gateway = (struct list){NULL, NULL};
+    gc->gateway = g;
+    gc->lease = g->lease;
+    gc->lease->refs++;
+    gc->exchange = x;
+    gc->upstream = NULL;
+    gc->is_paused = gc->has_begun = false;
+    memcpy(gc->client, exchange_peer(x), sizeof gc->client);
+    list_append(&g->calls, &gc->in_gateway);
+    metric_add(&g->metrics.in_flight, 1);
+    uint64_t id[2] = {balance_rng_next(&g->rng), balance_rng_next(&g->rng)};
+    struct call_env env = env_of(gc);
+    call_init(&gc->call, &env, exchange_start_ns(x), (const unsigned char *)id);
+    exchange_set_user(x, gc);
+    return gc;
+}
+
+/* The one place where a call leaves: counted, logged, freed. */
+static void end(struct gateway_call *gc) {
+    struct gateway *g = gc->gateway;
+    struct receipt *r = &gc->call.receipt;
+    struct metrics_shard *m = &g->metrics;
+    if (!r->end_ns)
+        r->end_ns = os_now_ns();
+    metric_add(&m->calls[r->outcome], 1);
+    metric_add(&m->in_flight, -1);
+    if (r->n_attempts > 1)
+        metric_add(&m->retries, r->n_attempts - 1);
+    if (r->admitted_ns)
+        histogram_observe(&m->admission, (r->admitted_ns - r->start_ns) / NS_PER_US);
+    if (r->first_byte_ns)
+        histogram_observe(&m->first_byte, (r->first_byte_ns - r->start_ns) / NS_PER_US);
+    histogram_observe(&m->duration, (r->end_ns - r->start_ns) / NS_PER_US);
+    write_line(g, gc);
+    list_remove(&gc->in_gateway);
+    call_destroy(&gc->call);
+    lease_unref(gc->lease);
+    free(gc);
+    if (g->drained && list_is_empty(&g->calls) && server_connections(g->server) == 0)
+        finish_draining(g);
+}
+
+/* --- actions --- */
+
+static void send_reply(struct gateway_call *gc) {
+    struct call *c = &gc->call;
+    struct exchange *x = gc->exchange;
+    struct buf *head = exchange_begin(x, c->reply_status, (int64_t)c->reply_body.len);
+    call_put_reply_fields(c, head);
+    (void)exchange_send(x, buf_view(&c->reply_body), true);
+    end(gc);
+}
+
+/* The answer cannot go on. A stream gets its error event and a proper end, so that the client reads
+ * the event before it hears of the end; any other answer is cut off, so that nobody takes a part for
+ * the whole. */
+static void cut(struct gateway_call *gc) {
+    struct exchange *x = gc->exchange;
+    if (gc->call.meter.is_stream)
+        (void)exchange_send(x, buf_view(&gc->call.reply_body), true);
+    else
+        exchange_abort(x);
+    end(gc);
+}
+
+static void cancel_upstream(struct gateway_call *gc) {
+    if (!gc->upstream)
+        return;
+    client_cancel(gc->upstream);
+    gc->upstream = NULL;
+    metric_add(&gc->gateway->metrics.cancelled, 1);
+}
+
+/* A backend said no and is done in a moment: its connection is worth keeping. */
+static void let_go_of_upstream(struct gateway_call *gc) {
+    if (gc->upstream)
+        client_discard(gc->upstream);
+    gc->upstream = NULL;
+}
+
+/* Carries out an action; a backend without a free connection makes the call think again. */
+static void perform(struct gateway_call *gc, enum call_action action) {
+    struct call *c = &gc->call;
+    while (action == CALL_SEND) {
+        let_go_of_upstream(gc);
+        struct client_pool *pool = lease_pool(gc->lease, c->backend);
+        gc->upstream = client_send(pool, c->send, c->n_send, &upstream_handlers, gc);
+        if (gc->upstream) {
+            c->receipt.is_reused = client_is_reused(gc->upstream);
+            return;
+        }
+        struct call_env env = env_of(gc);
+        action = call_on_fail(c, &env, ST_UPSTREAM_BUSY, STR("all its connections are busy"));
+    }
+    switch (action) {
+    case CALL_REPLY:
+        let_go_of_upstream(gc);
+        send_reply(gc);
+        break;
+    case CALL_CUT:
+        cut(gc);
+        break;
+    case CALL_CANCEL:
+        cancel_upstream(gc);
+        end(gc);
+        break;
+    case CALL_DRAIN:
+    case CALL_FORWARD:
+    case CALL_SEND:
+        break;
+    }
+}
+
+/* --- the client's side --- */
+
+static void on_head(void *arg, struct exchange *x) {
+    struct gateway *g = arg;
+    const struct http_head *head = exchange_head(x);
+    if (str_eq(head->method, STR("OPTIONS")))
+        return;
+    struct gateway_call *gc = begin(g, x);
+    struct call_env env = env_of(gc);
+    struct problem why = {0};
+    enum status st = call_open(&gc->call, &env, head, &why);
+    /* A request without a body is answered in on_request, so that its connection may go on. */
+    if (st != ST_OK && (head->content_length > 0 || head->is_chunked)) {
+        call_refuse(&gc->call, st, &why);
+        send_reply(gc);
+    } else if (st != ST_OK) {
+        call_refuse(&gc->call, st, &why);
+    }
+}
+
+static void reply_options(struct exchange *x) {
+    struct buf *out = exchange_begin(x, 204, LENGTH_NONE);
+    http_put_field(out, STR("Allow"), STR("GET, HEAD, OPTIONS, POST"));
+    (void)exchange_send(x, STR(""), true);
+}
+
+static void on_request(void *arg, struct exchange *x) {
+    (void)arg;
+    struct gateway_call *gc = exchange_user(x);
+    if (!gc) {
+        reply_options(x);
+        return;
+    }
+    struct call *c = &gc->call;
+    if (c->reply_status) {
+        send_reply(gc);
+        return;
+    }
+    if (operation_is_list(c->route.op)) {
+        perform(gc, call_list(c));
+        return;
+    }
+    struct call_env env = env_of(gc);
+    perform(gc, call_submit(c, &env, exchange_head(x), exchange_take_body(x)));
+}
+
+static void on_gone(void *user, struct exchange *x) {
+    (void)x;
+    struct gateway_call *gc = user;
+    struct call *c = &gc->call;
+    gc->exchange = NULL;
+    if (c->state == CALL_NEW) {
+        /* It left before its request was complete. */
+        c->receipt.outcome = ST_CLIENT_GONE;
+        c->receipt.http_status = status_info(ST_CLIENT_GONE)->http;
+        end(gc);
+        return;
+    }
+    struct call_env env = env_of(gc);
+    enum call_action action = call_on_gone(c, &env, gc->upstream && client_has_sent(gc->upstream));
+    if (action == CALL_DRAIN && gc->is_paused) {
+        gc->is_paused = false;
+        client_resume(gc->upstream);
+    }
+    perform(gc, action);
+}
+
+static void on_drained(void *user, struct exchange *x) {
+    (void)x;
+    struct gateway_call *gc = user;
+    if (gc && gc->is_paused && gc->upstream) {
+        gc->is_paused = false;
+        client_resume(gc->upstream);
+    }
+}
+
+static void on_refused(void *arg, enum status st) {
+    struct gateway *g = arg;
+    metric_add(&g->metrics.refused[st], 1);
+}
+
+static const struct server_handler server_handler = {on_head, on_request, on_gone, on_drained,
+                                                     on_refused};
+
+/* --- the backend's side --- */
+
+static void upstream_head(void *user, const struct http_head *head) {
+    struct gateway_call *gc = user;
+    struct call *c = &gc->call;
+    struct call_env env = env_of(gc);
+    enum call_action action = call_on_head(c, &env, head);
+    if (action != CALL_FORWARD) {
+        perform(gc, action);
+        return;
+    }
+    if (!gc->exchange)
+        return; /* draining */
+    exchange_drop_request(gc->exchange);
+    int64_t length =
+        c->meter.is_stream || head->content_length < 0 ? LENGTH_CHUNKED : head->content_length;
+    if (head->status == 204 || head->status == 304)
+        length = LENGTH_NONE;
+    call_put_answer_fields(c, head, exchange_begin(gc->exchange, head->status, length));
+    gc->has_begun = true;
+}
+
+static void upstream_body(void *user, struct str piece, bool is_last) {
+    struct gateway_call *gc = user;
+    struct exchange *x = gc->exchange;
+    struct call_env env = env_of(gc);
+    struct meter_out out;
+    bool has_more;
+    size_t queued = 0;
+    if (is_last)
+        gc->upstream = NULL;
+    do {
+        has_more = call_on_body(&gc->call, &env, &piece, is_last, &out);
+        bool is_end = is_last && !has_more;
+        if (!x)
+            continue;
+        for (int i = 0; i < out.n; i++)
+            queued = exchange_send(x, out.piece[i], is_end && i == out.n - 1);
+        if (is_end && out.n == 0)
+            queued = exchange_send(x, STR(""), true);
+    } while (has_more);
+    if (is_last) {
+        end(gc);
+        return;
+    }
+    /* The head must not wait for bytes that may be long in coming. */
+    if (x)
+        exchange_flush(x);
+    if (queued > HIGH_WATER && !gc->is_paused) {
+        gc->is_paused = true;
+        client_pause(gc->upstream);
+    }
+}
+
+static void upstream_pause(void *user) {
+    struct gateway_call *gc = user;
+    if (gc->exchange && gc->has_begun)
+        exchange_flush(gc->exchange);
+}
+
+static void upstream_fail(void *user, enum status st, struct str why) {
+    struct gateway_call *gc = user;
+    struct call_env env = env_of(gc);
+    gc->upstream = NULL;
+    perform(gc, call_on_fail(&gc->call, &env, st, why));
+}
+
+static const struct client_handlers upstream_handlers = {upstream_head, upstream_body,
+                                                         upstream_pause, upstream_fail};
+
+/* --- the gateway --- */
+
+struct gateway *gateway_new(struct loop *l, const struct gateway_settings *settings,
+                            struct plan *plan, struct log *log) {
+    struct gateway *g = xcalloc(1, sizeof *g);
+    g->loop = l;
+    g->settings = *settings;
+    if (!g->settings.backend_idle_ms)
+        g->settings.backend_idle_ms = BACKEND_IDLE_MS;
+    g->log = log;
+    g->doc = json_doc_new();
+    os_random(&g->rng.state, sizeof g->rng.state);
+    list_init(&g->calls);
+    buf_init(&g->lines, LOG_LINES_MAX);
+    g->lease = lease_new(plan, l, &g->settings, NULL);
+    g->server = server_new(l, &settings->limits, &server_handler, g);
+    g->flush_timer = loop_timer_new(l, LOG_FLUSH_MS, LOG_FLUSH_MS, on_flush, g);
+    return g;
+}
+
+struct server *gateway_server(struct gateway *g) {
+    return g->server;
+}
+
+const struct metrics_shard *gateway_metrics(const struct gateway *g) {
+    return &g->metrics;
+}
+
+void gateway_swap(struct gateway *g, struct plan *plan) {
+    struct lease *before = g->lease;
+    g->lease = lease_new(plan, g->loop, &g->settings, before);
+    lease_unref(before);
+}
+
+/* Cuts off every call that is left and settles it. */
+static void abandon_all(struct gateway *g) {
+    LIST_EACH (&g->calls, it) {
+        struct gateway_call *gc = CONTAINER_OF(it, struct gateway_call, in_gateway);
+        struct call_env env = env_of(gc);
+        call_abandon(&gc->call, &env);
+        cancel_upstream(gc);
+        if (gc->exchange)
+            exchange_abort(gc->exchange);
+        end(gc);
+    }
+}
+
+static void finish_draining(void *arg) {
+    struct gateway *g = arg;
+    if (!g->drained)
+        return;
+    /* Calls whose client has left may still drain their backend. */
+    if (!list_is_empty(&g->calls) && g->grace_timer)
+        return;
+    void (*done)(void *) = g->drained;
+    g->drained = NULL;
+    loop_timer_close(g->grace_timer);
+    g->grace_timer = NULL;
+    gateway_flush_log(g);
+    done(g->drained_arg);
+}
+
+static void on_grace_over(void *arg) {
+    struct gateway *g = arg;
+    loop_timer_close(g->grace_timer);
+    g->grace_timer = NULL;
+    abandon_all(g);
+    finish_draining(g);
+}
+
+void gateway_drain(struct gateway *g, int64_t grace_ms, void (*done)(void *arg), void *arg) {
+    g->drained = done;
+    g->drained_arg = arg;
+    g->grace_timer = loop_timer_new(g->loop, grace_ms, 0, on_grace_over, g);
+    server_drain(g->server, finish_draining, g);
+}
+
+void gateway_free(struct gateway *g) {
+    if (!g)
+        return;
+    g->drained = NULL;
+    abandon_all(g);
+    server_free(g->server);
+    loop_timer_close(g->flush_timer);
+    loop_timer_close(g->grace_timer);
+    gateway_flush_log(g);
+    lease_unref(g->lease);
+    json_doc_free(g->doc);
+    buf_destroy(&g->lines);
+    free(g);
+}

@@ -1,0 +1,56 @@
+/* gateway.h - the data plane of one loop: feeds calls with events and carries out their actions. */
+#ifndef GATEWAY_GATEWAY_H
+#define GATEWAY_GATEWAY_H
+
+#include "live/live.h"
+#include "net/conn.h"
+#include "os/log.h"
+#include "server/server.h"
+
+/*
+ * What the loops serve by: a view of the configuration and the TLS settings of its backends. Shared
+ * by all loops, immutable, counted.
+ */
+struct plan;
+
+/* Takes over the reference to `view`. Fails when a backend's certificates cannot be read. */
+enum status plan_new(struct live_view *view, struct plan **out, struct problem *why) MUST_USE;
+struct plan *plan_ref(struct plan *p);
+void plan_unref(struct plan *p);
+struct live_view *plan_view(const struct plan *p);
+
+struct gateway_settings {
+    struct server_limits limits;
+    int n_loops;             /* a backend's connections are divided among them */
+    int64_t backend_idle_ms; /* an unused connection to a backend is kept this long [4 s] */
+};
+
+/* Belongs to one loop; all functions on that loop, but for what says otherwise. */
+struct gateway;
+
+/* `log` may be NULL: no access log. `plan` is shared: a reference is taken. */
+struct gateway *gateway_new(struct loop *l, const struct gateway_settings *settings,
+                            struct plan *plan, struct log *log);
+
+/* Listeners are opened on it. */
+struct server *gateway_server(struct gateway *g);
+
+/* Calls from now on go by the new plan; calls in hand keep what they started with. */
+void gateway_swap(struct gateway *g, struct plan *plan);
+
+/*
+ * Stops accepting and lets calls finish for at most `grace_ms`; what then still runs is cut off and
+ * settled. Calls `done` when nothing is left. gateway_free may follow.
+ */
+void gateway_drain(struct gateway *g, int64_t grace_ms, void (*done)(void *arg), void *arg);
+
+/* Settles and closes everything at once. */
+void gateway_free(struct gateway *g);
+
+/* What it counts; may be read by any thread. */
+const struct metrics_shard *gateway_metrics(const struct gateway *g);
+
+/* Hands the lines of the access log over that wait for company; before log_reopen. */
+void gateway_flush_log(struct gateway *g);
+
+#endif

@@ -1,0 +1,312 @@
+#include "live/live.h"
+
+#include "base/wide.h"
+#include "json/json.h"
+
+#include <stdlib.h>
+
+/* What one deployment owed when the process ended. */
+struct recalled {
+    char *id; /* owned */
+    int64_t level_mt, rate;
+};
+
+struct live {
+    struct siphash_key hash;
+    const struct clock *clock;
+    struct list deployments, backends;
+    struct map deployment_by_id, backend_by_id; /* keys are the entries' ids */
+    struct recalled *recalled;                  /* owned */
+    size_t n_recalled;
+    int64_t recalled_after_us; /* how long the process was away */
+    bool is_record_damaged;
+    int64_t generation;
+};
+
+struct live *live_new(const struct siphash_key *hash, const struct clock *clock) {
+    struct live *l = xcalloc(1, sizeof *l);
+    l->hash = *hash;
+    l->clock = clock;
+    list_init(&l->deployments);
+    list_init(&l->backends);
+    map_init(&l->deployment_by_id, hash);
+    map_init(&l->backend_by_id, hash);
+    return l;
+}
+
+static void forget_recalled(struct live *l) {
+    for (size_t i = 0; i < l->n_recalled; i++)
+        free(l->recalled[i].id);
+    free(l->recalled);
+    l->recalled = NULL;
+    l->n_recalled = 0;
+}
+
+static void free_deployment(struct live *l, struct live_deployment *d) {
+    map_remove(&l->deployment_by_id, str_of(d->id));
+    list_remove(&d->in_live);
+    free(d->id);
+    free(d);
+}
+
+static void free_backend(struct live *l, struct live_backend *b) {
+    map_remove(&l->backend_by_id, str_of(b->id));
+    list_remove(&b->in_live);
+    free(b->id);
+    free(b);
+}
+
+/* Frees what no view holds. */
+static void sweep(struct live *l) {
+    LIST_EACH (&l->deployments, it) {
+        struct live_deployment *d = CONTAINER_OF(it, struct live_deployment, in_live);
+        if (atomic_load(&d->refs) == 0)
+            free_deployment(l, d);
+    }
+    LIST_EACH (&l->backends, it) {
+        struct live_backend *b = CONTAINER_OF(it, struct live_backend, in_live);
+        if (atomic_load(&b->refs) == 0)
+            free_backend(l, b);
+    }
+}
+
+void live_free(struct live *l) {
+    if (!l)
+        return;
+    sweep(l);
+    assert(list_is_empty(&l->deployments) && list_is_empty(&l->backends));
+    map_destroy(&l->deployment_by_id);
+    map_destroy(&l->backend_by_id);
+    forget_recalled(l);
+    free(l);
+}
+
+/* --- deployments --- */
+
+/* What is left of the recalled debt: the old rate went on serving while the process was away. */
+static int64_t recalled_level_mt(const struct live *l, const struct live_deployment *d) {
+    for (size_t i = 0; i < l->n_recalled; i++) {
+        const struct recalled *r = &l->recalled[i];
+        if (strcmp(r->id, d->id) != 0)
+            continue;
+        i128 served = (i128)r->rate * i64_max(0, l->recalled_after_us) / 60000000;
+        return i64_max(0, i128_to_i64(r->level_mt - served));
+    }
+    return l->is_record_damaged ? bucket_depth_mt(&d->bucket) / 2 : 0;
+}
+
+/* Deployments do not all reset at the same instant: each has its own place in the minute (admission
+ * spec 3.2). The same after a restart, but for the key of the hash, which nobody can tell. */
+static int64_t phase_ns(const struct live *l, const struct deployment *d) {
+    return (int64_t)(siphash(&l->hash, d->id.p, d->id.n) % (uint64_t)NS_PER_MIN);
+}
+
+static void begin(struct live *l, struct live_deployment *d, const struct deployment *config) {
+    int64_t now = clock_now_ns(l->clock);
+    d->is_provisioned = config->is_provisioned;
+    bucket_init(&d->bucket, config->rate_mt_per_min, i64_max(config->depth_window_ms, 1), now);
+    if (config->is_provisioned)
+        bucket_restore(&d->bucket, now, recalled_level_mt(l, d));
+    standard_init(&d->standard, config->rpm, config->tpm, 0, config->is_strict,
+                  phase_ns(l, config));
+    minute_init(&d->minutes, d->minute_slots, ARRAY_LEN(d->minute_slots));
+    output_model_init(&d->output, ESTIMATOR_HI);
+}
+
+/* The depth's window and `strict` are constants of their words; a deployment in which they change,
+ * or which turns from one kind into the other, is a new one. */
+static bool is_same_kind(const struct live_deployment *d, const struct deployment *config) {
+    if (d->is_provisioned != config->is_provisioned)
+        return false;
+    return config->is_provisioned ? d->bucket.window_ms == config->depth_window_ms
+                                  : d->standard.is_strict == config->is_strict;
+}
+
+static struct live_deployment *bind_deployment(struct live *l, const struct deployment *config) {
+    struct live_deployment *d = map_get(&l->deployment_by_id, config->id);
+    if (d && !is_same_kind(d, config)) {
+        /* Calls in flight settle with the old one, which is freed when their view goes. */
+        map_remove(&l->deployment_by_id, config->id);
+        d = NULL;
+    }
+    if (!d) {
+        d = xcalloc(1, sizeof *d);
+        d->id = str_dup(config->id);
+        begin(l, d, config);
+        list_append(&l->deployments, &d->in_live);
+        map_put(&l->deployment_by_id, str_of(d->id), d);
+    } else if (d->is_provisioned) {
+        if (bucket_rate(&d->bucket) != config->rate_mt_per_min)
+            bucket_resize(&d->bucket, clock_now_ns(l->clock), config->rate_mt_per_min);
+    } else {
+        standard_resize(&d->standard, config->rpm, config->tpm);
+    }
+    atomic_fetch_add(&d->refs, 1);
+    return d;
+}
+
+static struct live_backend *bind_backend(struct live *l, const struct backend *config) {
+    struct live_backend *b = map_get(&l->backend_by_id, config->id);
+    if (b) {
+        balance_backend_configure(&b->balance, config->priority, config->weight, 0);
+    } else {
+        b = xcalloc(1, sizeof *b);
+        b->id = str_dup(config->id);
+        balance_backend_init(&b->balance, config->priority, config->weight, 0);
+        list_append(&l->backends, &b->in_live);
+        map_put(&l->backend_by_id, str_of(b->id), b);
+    }
+    atomic_fetch_add(&b->refs, 1);
+    return b;
+}
+
+static struct weights weights_of(const struct deployment *d) {
+    struct weights w = WEIGHTS_DEFAULT;
+    w.w_in = d->input_weight_milli;
+    w.w_cached = d->cached_weight_milli;
+    w.w_out = d->output_weight_milli;
+    for (int i = 0; i < d->model->n_tiers && w.n_tiers < WEIGHTS_TIERS_MAX; i++)
+        w.tiers[w.n_tiers++] =
+            (struct weights_tier){d->model->tiers[i].from_tokens, d->model->tiers[i].weight_milli};
+    return w;
+}
+
+/* --- views --- */
+
+struct live_view *live_bind(struct live *l, struct snapshot *s) {
+    struct live_view *v = xcalloc(1, sizeof *v);
+    v->snapshot = snapshot_ref(s);
+    v->live = l;
+    atomic_init(&v->refs, 1);
+    v->generation = ++l->generation;
+    const struct deployment *deployments = snapshot_deployments(s, &v->n_deployments);
+    const struct backend *backends = snapshot_backends(s, &v->n_backends);
+    v->deployments = xcalloc(v->n_deployments, sizeof(struct live_deployment *));
+    v->weights = xcalloc(v->n_deployments, sizeof *v->weights);
+    v->backends = xcalloc(v->n_backends, sizeof(struct live_backend *));
+    for (size_t i = 0; i < v->n_deployments; i++) {
+        v->deployments[i] = bind_deployment(l, &deployments[i]);
+        v->weights[i] = weights_of(&deployments[i]);
+    }
+    for (size_t i = 0; i < v->n_backends; i++)
+        v->backends[i] = bind_backend(l, &backends[i]);
+    forget_recalled(l); /* told once: who comes later is new */
+    l->is_record_damaged = false;
+    sweep(l);
+    return v;
+}
+
+struct live_view *live_view_ref(struct live_view *v) {
+    atomic_fetch_add(&v->refs, 1);
+    return v;
+}
+
+void live_view_unref(struct live_view *v) {
+    if (!v || atomic_fetch_sub(&v->refs, 1) != 1)
+        return;
+    for (size_t i = 0; i < v->n_deployments; i++)
+        atomic_fetch_sub(&v->deployments[i]->refs, 1);
+    for (size_t i = 0; i < v->n_backends; i++)
+        atomic_fetch_sub(&v->backends[i]->refs, 1);
+    snapshot_unref(v->snapshot);
+    free(v->deployments);
+    free(v->weights);
+    free(v->backends);
+    free(v);
+}
+
+void live_housekeep(struct live *l) {
+    int64_t now = clock_now_ns(l->clock);
+    LIST_EACH (&l->deployments, it) {
+        struct live_deployment *d = CONTAINER_OF(it, struct live_deployment, in_live);
+        bucket_rebase(&d->bucket, now);
+        standard_touch(&d->standard, l->clock);
+    }
+}
+
+/* --- across a restart --- */
+
+void live_save(const struct live *l, int64_t wall_us, struct buf *out) {
+    int64_t now = clock_now_ns(l->clock);
+    int64_t n = 0;
+    struct json_writer w;
+    LIST_EACH (&l->deployments, it) {
+        struct live_deployment *d = CONTAINER_OF(it, struct live_deployment, in_live);
+        int64_t level = d->is_provisioned ? bucket_level_mt(&d->bucket, now) : 0;
+        /* One whose id was taken over by a deployment of another kind is gone for good. */
+        if (level == 0 || map_get(&l->deployment_by_id, str_of(d->id)) != d)
+            continue;
+        json_writer_init(&w, out, 0);
+        json_begin_object(&w);
+        json_key(&w, STR("id"));
+        json_str_value(&w, str_of(d->id));
+        json_key(&w, STR("levelMt"));
+        json_i64_value(&w, level);
+        json_key(&w, STR("rateMtPerMinute"));
+        json_i64_value(&w, bucket_rate(&d->bucket));
+        json_end_object(&w);
+        buf_char(out, '\n');
+        n++;
+    }
+    json_writer_init(&w, out, 0);
+    json_begin_object(&w);
+    json_key(&w, STR("savedAtUs"));
+    json_i64_value(&w, wall_us);
+    json_key(&w, STR("levels"));
+    json_i64_value(&w, n);
+    json_end_object(&w);
+    buf_char(out, '\n');
+}
+
+static bool member_i64(struct json_value object, struct str key, int64_t *out) {
+    struct json_value v;
+    return json_get(object, key, &v) && json_i64(v, out);
+}
+
+static void recall_level(struct live *l, struct json_value line) {
+    struct json_value id;
+    struct recalled r = {0};
+    if (!json_get(line, STR("id"), &id) || json_str(id).n == 0 ||
+        !member_i64(line, STR("levelMt"), &r.level_mt) ||
+        !member_i64(line, STR("rateMtPerMinute"), &r.rate) || r.level_mt < 0 || r.rate < 0)
+        return;
+    r.id = str_dup(json_str(id));
+    l->recalled = xrealloc(l->recalled, (l->n_recalled + 1) * sizeof *l->recalled);
+    l->recalled[l->n_recalled++] = r;
+}
+
+static void free_doc(struct json_doc **doc) {
+    json_doc_free(*doc);
+}
+
+enum status live_recall(struct live *l, const char *text, size_t len, int64_t wall_us,
+                        struct problem *why) {
+    CLEANUP(free_doc) struct json_doc *doc = json_doc_new();
+    struct str rest = {text, len}, line;
+    int64_t saved_at = 0, n = -1;
+    bool is_damaged = false;
+    while (str_cut(&rest, '\n', &line)) {
+        struct json_value root;
+        /* What lies behind a line is the next one or the caller's padding: readable. */
+        if (json_parse(doc, line.p, line.n, &root, NULL) != ST_OK) {
+            is_damaged = true;
+            continue;
+        }
+        if (member_i64(root, STR("savedAtUs"), &saved_at)) {
+            if (!member_i64(root, STR("levels"), &n))
+                n = -1;
+        } else {
+            recall_level(l, root);
+        }
+    }
+    l->recalled_after_us = i64_max(0, wall_us - saved_at);
+    l->is_record_damaged = is_damaged || n != (int64_t)l->n_recalled;
+    if (!l->is_record_damaged)
+        return ST_OK;
+    if (n < 0)
+        l->recalled_after_us = 0; /* nobody knows how long it was: all that was owed is owed */
+    return problem_set(why, ST_BAD_JSON, STR("levels"),
+                       "the record of levels is damaged: %zu were read; provisioned deployments "
+                       "that it does not name begin half full",
+                       l->n_recalled);
+}

@@ -1,0 +1,103 @@
+/* live.h - what a deployment and a backend remember from one snapshot to the next. */
+#ifndef LIVE_LIVE_H
+#define LIVE_LIVE_H
+
+#include "admit/bucket.h"
+#include "admit/estimator.h"
+#include "admit/minute.h"
+#include "admit/reservation.h"
+#include "admit/standard.h"
+#include "balance/balance.h"
+#include "base/list.h"
+#include "metrics/metrics.h"
+#include "model/snapshot.h"
+
+/* Counters of one deployment; each a sum since the process started. */
+struct live_counters {
+    metric_cell admitted, refused;
+    metric_cell prompt_tokens, cached_tokens, output_tokens;
+    metric_cell charged_mt; /* what settled calls cost */
+    metric_cell in_flight;
+};
+
+/*
+ * One deployment's state. Found by id, so it survives the snapshots that name it; a deployment whose
+ * id leaves the configuration and comes back later starts anew.
+ */
+struct live_deployment {
+    struct list in_live;
+    char *id;                 /* owned */
+    struct bucket bucket;     /* in use when the deployment is provisioned */
+    struct standard standard; /* in use when it is not */
+    struct output_model output;
+    struct minute_ring minutes;
+    struct minute_slot minute_slots[3];
+    struct live_counters counters;
+    bool is_provisioned;
+    atomic_int refs; /* views that hold it */
+};
+
+/* One backend's health and load, shared by all loops. */
+struct live_backend {
+    struct list in_live;
+    char *id; /* owned */
+    struct balance_backend balance;
+    metric_cell outcomes[BALANCE_SILENT + 1];
+    atomic_int refs;
+};
+
+/* The registry of all of them; it belongs to one thread, but for what is said below. */
+struct live;
+
+/*
+ * A snapshot joined with the state of what it names: what a loop reads while it serves. Immutable,
+ * counted; the arrays are indexed as the snapshot's are.
+ */
+struct live_view {
+    struct snapshot *snapshot; /* one reference */
+    struct live_deployment **deployments;
+    struct live_backend **backends;
+    struct weights *weights; /* of each deployment, as admission wants them */
+    size_t n_deployments, n_backends;
+    struct live *live;
+    atomic_int refs;
+    int64_t generation; /* 1 for the first */
+};
+
+/* `hash` keys the tables; `clock` tells the time of changes. */
+struct live *live_new(const struct siphash_key *hash, const struct clock *clock);
+
+/* All views must be gone. */
+void live_free(struct live *l);
+
+/*
+ * Binds a snapshot (taking a reference of its own): state that exists is resized to the snapshot's
+ * numbers and keeps its levels (admission spec 1.8), the rest begins, at the level that was
+ * recalled for it. The view has one reference. State that no view names any more is freed here.
+ */
+struct live_view *live_bind(struct live *l, struct snapshot *s);
+
+/* Any thread. */
+struct live_view *live_view_ref(struct live_view *v);
+void live_view_unref(struct live_view *v);
+
+/* Rebases every clock and touches every word, once an hour (spec 1.3, 3.2). */
+void live_housekeep(struct live *l);
+
+/* --- levels across a restart (spec 1.8) --- */
+
+/*
+ * Writes the level of every provisioned deployment that owes work, with the wall clock, as lines of
+ * JSON; the last line counts them, so that a file cut short is known for what it is.
+ */
+void live_save(const struct live *l, int64_t wall_us, struct buf *out);
+
+/*
+ * Recalls what live_save wrote, before the first live_bind; JSON_PADDING bytes lie behind the text.
+ * A deployment that owed work then owes what is left of it at `wall_us`; one that is not named owes
+ * nothing. ST_BAD_JSON when the text is damaged: what could not be read is taken as half full.
+ */
+enum status live_recall(struct live *l, const char *text, size_t len, int64_t wall_us,
+                        struct problem *why) MUST_USE;
+
+#endif

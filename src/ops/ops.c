@@ -1,0 +1,238 @@
+#include "ops/ops.h"
+
+#include "os/os.h"
+#include "json/json.h"
+
+#include <stdlib.h>
+
+enum { PAGE_MAX = 64 << 20 };
+
+struct ops {
+    struct ops_source source;
+    struct server *server;
+};
+
+/* --- /metrics --- */
+
+static void put_sum(const struct ops_source *s, enum metric m, size_t offset, struct buf *out) {
+    int64_t sum = 0;
+    for (size_t i = 0; i < s->n_shards; i++)
+        sum +=
+            metric_read((const metric_cell *)(const void *)((const char *)s->shards[i] + offset));
+    metrics_put_header(out, m);
+    metrics_put_sample(out, m, NULL, 0, sum, 1);
+}
+
+/* One sample per status that has occurred. */
+static void put_by_status(const struct ops_source *s, enum metric m, size_t offset,
+                          struct buf *out) {
+    metrics_put_header(out, m);
+    for (int st = 0; st < ST_COUNT; st++) {
+        int64_t sum = 0;
+        for (size_t i = 0; i < s->n_shards; i++)
+            sum += metric_read(
+                &((const metric_cell *)(const void *)((const char *)s->shards[i] + offset))[st]);
+        struct metric_label label = {STR("status"), status_info((enum status)st)->label};
+        if (sum)
+            metrics_put_sample(out, m, &label, 1, sum, 1);
+    }
+}
+
+static void put_histogram(const struct ops_source *s, enum metric m, size_t offset,
+                          struct buf *out) {
+    const struct histogram *parts[64];
+    size_t n = size_min(s->n_shards, ARRAY_LEN(parts));
+    for (size_t i = 0; i < n; i++)
+        parts[i] = (const struct histogram *)(const void *)((const char *)s->shards[i] + offset);
+    metrics_put_header(out, m);
+    metrics_put_histogram(out, m, parts, n);
+}
+
+/* One metric of all deployments; `counter` is where it stands, or -1 for those that are computed. */
+static void put_deployments(const struct live_view *v, enum metric m, size_t counter,
+                            int64_t denominator, int64_t now_ns, struct buf *out) {
+    size_t n;
+    const struct deployment *d = snapshot_deployments(v->snapshot, &n);
+    metrics_put_header(out, m);
+    for (size_t i = 0; i < n; i++) {
+        const struct live_deployment *live = v->deployments[i];
+        struct metric_label labels[3] = {{STR("account"), d[i].account->name},
+                                         {STR("deployment"), d[i].name},
+                                         {STR("sku"), sku_names[d[i].sku]}};
+        if (m == M_UTILIZATION) {
+            if (d[i].is_provisioned)
+                metrics_put_sample(out, m, labels, 2, bucket_util_ppm(&live->bucket, now_ns),
+                                   1000000);
+        } else if (m == M_CAPACITY) {
+            metrics_put_sample(out, m, labels, 3, d[i].capacity, 1);
+        } else if (m == M_DEPLOYMENT_CALLS) {
+            labels[2] = (struct metric_label){STR("outcome"), STR("admitted")};
+            metrics_put_sample(out, m, labels, 3, metric_read(&live->counters.admitted), 1);
+            labels[2].value = STR("refused");
+            metrics_put_sample(out, m, labels, 3, metric_read(&live->counters.refused), 1);
+        } else {
+            const metric_cell *cell =
+                (const metric_cell *)(const void *)((const char *)&live->counters + counter);
+            metrics_put_sample(out, m, labels, 2, metric_read(cell), denominator);
+        }
+    }
+}
+
+static void put_backends(const struct live_view *v, int64_t now_ns, struct buf *out) {
+    static const struct str outcomes[] = {
+        [BALANCE_SERVED] = STR_INIT("served"),
+        [BALANCE_BUSY] = STR_INIT("busy"),
+        [BALANCE_FAILED] = STR_INIT("failed"),
+        [BALANCE_SILENT] = STR_INIT("silent"),
+    };
+    metrics_put_header(out, M_BACKEND_CALLS);
+    for (size_t i = 0; i < v->n_backends; i++) {
+        for (size_t k = 0; k < ARRAY_LEN(outcomes); k++) {
+            struct metric_label labels[2] = {{STR("backend"), str_of(v->backends[i]->id)},
+                                             {STR("outcome"), outcomes[k]}};
+            metrics_put_sample(out, M_BACKEND_CALLS, labels, 2,
+                               metric_read(&v->backends[i]->outcomes[k]), 1);
+        }
+    }
+    metrics_put_header(out, M_BACKEND_UP);
+    for (size_t i = 0; i < v->n_backends; i++) {
+        struct metric_label label = {STR("backend"), str_of(v->backends[i]->id)};
+        const struct balance_backend *b = &v->backends[i]->balance;
+        metrics_put_sample(out, M_BACKEND_UP, &label, 1, atomic_load(&b->open_until_ns) <= now_ns,
+                           1);
+    }
+}
+
+void ops_put_metrics(const struct ops_source *s, int64_t now_ns, struct buf *out) {
+    const struct live_view *v = s->view(s->arg);
+#define SHARD(member) offsetof(struct metrics_shard, member)
+#define COUNTER(member) offsetof(struct live_counters, member)
+    put_by_status(s, M_CALLS, SHARD(calls), out);
+    put_by_status(s, M_REFUSED_REQUESTS, SHARD(refused), out);
+    put_histogram(s, M_TIME_TO_ADMISSION, SHARD(admission), out);
+    put_histogram(s, M_TIME_TO_FIRST_BYTE, SHARD(first_byte), out);
+    put_histogram(s, M_CALL_DURATION, SHARD(duration), out);
+    put_sum(s, M_RETRIES, SHARD(retries), out);
+    put_sum(s, M_CANCELLED, SHARD(cancelled), out);
+    put_sum(s, M_LOG_LINES, SHARD(log_lines), out);
+    put_sum(s, M_CONNECTIONS, SHARD(connections), out);
+    put_sum(s, M_CALLS_IN_FLIGHT, SHARD(in_flight), out);
+    metrics_put_header(out, M_START_TIME);
+    metrics_put_sample(out, M_START_TIME, NULL, 0, s->started_s, 1);
+    metrics_put_header(out, M_SNAPSHOT);
+    metrics_put_sample(out, M_SNAPSHOT, NULL, 0, v->generation, 1);
+    put_deployments(v, M_UTILIZATION, 0, 1, now_ns, out);
+    put_deployments(v, M_CAPACITY, 0, 1, now_ns, out);
+    put_deployments(v, M_DEPLOYMENT_CALLS, 0, 1, now_ns, out);
+    put_deployments(v, M_PROMPT_TOKENS, COUNTER(prompt_tokens), 1, now_ns, out);
+    put_deployments(v, M_CACHED_TOKENS, COUNTER(cached_tokens), 1, now_ns, out);
+    put_deployments(v, M_OUTPUT_TOKENS, COUNTER(output_tokens), 1, now_ns, out);
+    put_deployments(v, M_CHARGED, COUNTER(charged_mt), 1000, now_ns, out);
+    put_backends(v, now_ns, out);
+#undef SHARD
+#undef COUNTER
+}
+
+/* --- /debug/deployments --- */
+
+static void put_number(struct json_writer *w, struct str key, int64_t value) {
+    json_key(w, key);
+    json_i64_value(w, value);
+}
+
+static void put_debug(const struct live_view *v, int64_t now_ns, struct buf *out) {
+    size_t n;
+    const struct deployment *d = snapshot_deployments(v->snapshot, &n);
+    struct json_writer w;
+    json_writer_init(&w, out, 0);
+    json_begin_object(&w);
+    put_number(&w, STR("generation"), v->generation);
+    json_key(&w, STR("value"));
+    json_begin_array(&w);
+    for (size_t i = 0; i < n; i++) {
+        const struct live_deployment *live = v->deployments[i];
+        json_begin_object(&w);
+        json_key(&w, STR("id"));
+        json_str_value(&w, d[i].id);
+        put_number(&w, STR("capacity"), d[i].capacity);
+        put_number(&w, STR("admitted"), metric_read(&live->counters.admitted));
+        put_number(&w, STR("refused"), metric_read(&live->counters.refused));
+        put_number(&w, STR("inFlight"), metric_read(&live->counters.in_flight));
+        put_number(&w, STR("promptTokens"), metric_read(&live->counters.prompt_tokens));
+        put_number(&w, STR("outputTokens"), metric_read(&live->counters.output_tokens));
+        if (d[i].is_provisioned) {
+            put_number(&w, STR("chargedMt"), metric_read(&live->counters.charged_mt));
+            put_number(&w, STR("levelMt"), bucket_level_mt(&live->bucket, now_ns));
+            put_number(&w, STR("finishMt"), atomic_load(&live->bucket.finish_mt));
+            put_number(&w, STR("servedMt"), bucket_served_mt(&live->bucket, now_ns));
+            put_number(&w, STR("depthMt"), bucket_depth_mt(&live->bucket));
+            put_number(&w, STR("rateMtPerMinute"), bucket_rate(&live->bucket));
+        }
+        json_end_object(&w);
+    }
+    json_end_array(&w);
+    json_end_object(&w);
+}
+
+/* --- the listener --- */
+
+static void on_request(void *arg, struct exchange *x) {
+    struct ops *o = arg;
+    const struct http_head *head = exchange_head(x);
+    struct str path = head->target;
+    if (memchr(path.p, '?', path.n))
+        path.n = (size_t)((const char *)memchr(path.p, '?', path.n) - path.p);
+    if (!str_eq(head->method, STR("GET")) && !str_eq(head->method, STR("HEAD"))) {
+        exchange_reply_error(x, ST_METHOD_NOT_ALLOWED, NULL);
+        return;
+    }
+    struct buf page;
+    buf_init(&page, PAGE_MAX);
+    if (str_eq(path, STR("/healthz"))) {
+        exchange_reply(x, 200, STR("text/plain"), STR("ok\n"));
+    } else if (str_eq(path, STR("/readyz"))) {
+        const char *why = o->source.not_ready(o->source.arg);
+        buf_str(&page, why ? str_of(why) : STR("ready"));
+        buf_char(&page, '\n');
+        exchange_reply(x, why ? 503 : 200, STR("text/plain"), buf_view(&page));
+    } else if (str_eq(path, STR("/metrics"))) {
+        ops_put_metrics(&o->source, os_now_ns(), &page);
+        exchange_reply(x, 200, STR("text/plain; version=0.0.4"), buf_view(&page));
+    } else if (str_eq(path, STR("/debug/deployments"))) {
+        put_debug(o->source.view(o->source.arg), os_now_ns(), &page);
+        exchange_reply(x, 200, STR("application/json"), buf_view(&page));
+    } else {
+        struct problem why;
+        enum status st = problem_set(&why, ST_NOT_FOUND, STR(""),
+                                     "This listener has /healthz, /readyz, /metrics and "
+                                     "/debug/deployments.");
+        exchange_reply_error(x, st, &why);
+    }
+    buf_destroy(&page);
+}
+
+static void on_gone(void *user, struct exchange *x) {
+    (void)user;
+    (void)x;
+}
+
+static const struct server_handler handler = {NULL, on_request, on_gone, on_gone, NULL};
+
+struct ops *ops_new(struct loop *l, const struct ops_source *source) {
+    struct ops *o = xcalloc(1, sizeof *o);
+    o->source = *source;
+    struct server_limits limits = {.n_connections = 200, .body_bytes = 4096};
+    o->server = server_new(l, &limits, &handler, o);
+    return o;
+}
+
+struct server *ops_server(struct ops *o) {
+    return o->server;
+}
+
+void ops_free(struct ops *o) {
+    if (!o)
+        return;
+    server_free(o->server);
+    free(o);
+}

@@ -1,0 +1,34 @@
+/* ops.h - the operations listener: health, readiness, metrics, and what each deployment owes. */
+#ifndef OPS_OPS_H
+#define OPS_OPS_H
+
+#include "live/live.h"
+#include "metrics/metrics.h"
+#include "server/server.h"
+
+/*
+ * GET /healthz            200 while the process answers at all
+ * GET /readyz             200 while it takes calls, else 503 with the reason
+ * GET /metrics            Prometheus text
+ * GET /debug/deployments  JSON: level, finish mark and counters of each deployment, exact
+ */
+struct ops;
+
+/* Where the numbers come from; all called on the loop of the listener. */
+struct ops_source {
+    struct live_view *(*view)(void *arg);      /* borrowed */
+    const char *(*not_ready)(void *arg);       /* NULL when ready */
+    const struct metrics_shard *const *shards; /* borrowed, one per loop */
+    size_t n_shards;
+    int64_t started_s; /* wall clock */
+    void *arg;
+};
+
+struct ops *ops_new(struct loop *l, const struct ops_source *source);
+struct server *ops_server(struct ops *o);
+void ops_free(struct ops *o);
+
+/* The page of /metrics, also for tests. */
+void ops_put_metrics(const struct ops_source *source, int64_t now_ns, struct buf *out);
+
+#endif
