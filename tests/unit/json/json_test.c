@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "support/random.h"
 #include "json/json.h"
 
 /* A text with the padding that the parser asks for; what lies there must not matter, so: quotes. */
@@ -28,13 +29,10 @@ static enum status parse(struct json_doc *doc, struct padded text, struct json_v
     return json_parse(doc, text.p, text.n, root, why);
 }
 
-/* A small generator of numbers that look random, the same in each run. */
-static uint64_t dice_state = 88172645463325252u;
+/* Draws that are the same in each run. */
+static struct random draws = {1};
 static size_t dice(size_t sides) {
-    dice_state ^= dice_state << 13;
-    dice_state ^= dice_state >> 7;
-    dice_state ^= dice_state << 17;
-    return (size_t)(dice_state % sides);
+    return (size_t)random_below(&draws, (int64_t)sides);
 }
 
 static void put_blanks(struct buf *out) {
