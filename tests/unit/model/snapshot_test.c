@@ -419,7 +419,7 @@ static void builds_a_thousand_deployments_in_no_time(void **state) {
     assert_int_equal(add_text(set, "c.json", text.p, NULL), ST_OK);
     assert_int_equal(snapshot_build(set, NULL, &test_hash, &s, NULL), ST_OK);
     double ms = (double)(clock() - begin) * 1000 / CLOCKS_PER_SEC;
-    /* About 4 ms without sanitizers. */
+    /* About 12 ms without sanitizers, on a slow machine. */
     assert_true(ms < 1000);
     size_t n;
     const struct deployment *d = snapshot_deployments(s, &n);
