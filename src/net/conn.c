@@ -499,7 +499,7 @@ static enum status bind_address(const char *host, int port, bool is_shared, int 
 }
 
 enum status listener_probe(const char *host, int port, struct problem *why) {
-    int fd;
+    int fd = -1;
     TRY(bind_address(host, port, false, &fd, why));
     close(fd);
     return ST_OK;
@@ -508,7 +508,7 @@ enum status listener_probe(const char *host, int port, struct problem *why) {
 enum status listener_open(struct loop *loop, const char *host, int port, struct tls_context *tls,
                           void (*on_accept)(void *arg, struct conn *c), void *arg,
                           struct listener **out, struct problem *why) {
-    int fd;
+    int fd = -1;
     TRY(bind_address(host, port, true, &fd, why));
     struct sockaddr_storage bound;
     socklen_t n = sizeof bound;
