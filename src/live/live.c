@@ -42,31 +42,38 @@ static void forget_recalled(struct live *l) {
     l->n_recalled = 0;
 }
 
-static void free_deployment(struct live *l, struct live_deployment *d) {
-    map_remove(&l->deployment_by_id, str_of(d->id));
-    list_remove(&d->in_live);
-    free(d->id);
-    free(d);
+/* Takes it out of the table, unless its id has been taken over by another. */
+static void unlist(struct map *m, const char *id, const void *entry) {
+    if (map_get(m, str_of(id)) == entry)
+        map_remove(m, str_of(id));
 }
 
-static void free_backend(struct live *l, struct live_backend *b) {
-    map_remove(&l->backend_by_id, str_of(b->id));
-    list_remove(&b->in_live);
-    free(b->id);
-    free(b);
-}
-
-/* Frees what no view holds. */
+/*
+ * What the newest view does not name can no longer be found; calls that started with an older view
+ * still settle with it, and it is freed once no view holds it.
+ */
 static void sweep(struct live *l) {
     LIST_EACH (&l->deployments, it) {
         struct live_deployment *d = CONTAINER_OF(it, struct live_deployment, in_live);
-        if (atomic_load(&d->refs) == 0)
-            free_deployment(l, d);
+        if (d->generation != l->generation)
+            unlist(&l->deployment_by_id, d->id, d);
+        if (atomic_load(&d->refs) > 0)
+            continue;
+        unlist(&l->deployment_by_id, d->id, d);
+        list_remove(&d->in_live);
+        free(d->id);
+        free(d);
     }
     LIST_EACH (&l->backends, it) {
         struct live_backend *b = CONTAINER_OF(it, struct live_backend, in_live);
-        if (atomic_load(&b->refs) == 0)
-            free_backend(l, b);
+        if (b->generation != l->generation)
+            unlist(&l->backend_by_id, b->id, b);
+        if (atomic_load(&b->refs) > 0)
+            continue;
+        unlist(&l->backend_by_id, b->id, b);
+        list_remove(&b->in_live);
+        free(b->id);
+        free(b);
     }
 }
 
@@ -141,6 +148,7 @@ static struct live_deployment *bind_deployment(struct live *l, const struct depl
     } else {
         standard_resize(&d->standard, config->rpm, config->tpm);
     }
+    d->generation = l->generation;
     atomic_fetch_add(&d->refs, 1);
     return d;
 }
@@ -156,6 +164,7 @@ static struct live_backend *bind_backend(struct live *l, const struct backend *c
         list_append(&l->backends, &b->in_live);
         map_put(&l->backend_by_id, str_of(b->id), b);
     }
+    b->generation = l->generation;
     atomic_fetch_add(&b->refs, 1);
     return b;
 }

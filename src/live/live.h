@@ -34,7 +34,8 @@ struct live_deployment {
     struct minute_slot minute_slots[3];
     struct live_counters counters;
     bool is_provisioned;
-    atomic_int refs; /* views that hold it */
+    int64_t generation; /* of the newest view that names it */
+    atomic_int refs;    /* views that hold it */
 };
 
 /* One backend's health and load, shared by all loops. */
@@ -43,6 +44,7 @@ struct live_backend {
     char *id; /* owned */
     struct balance_backend balance;
     metric_cell outcomes[BALANCE_SILENT + 1];
+    int64_t generation;
     atomic_int refs;
 };
 
