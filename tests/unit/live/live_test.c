@@ -45,7 +45,7 @@ static struct snapshot *snapshot_of(int ptus) {
         buf_char(&text, ' ');
     struct resources *set = resources_new();
     struct problem why = {0};
-    struct snapshot *s;
+    struct snapshot *s = NULL;
     if (resources_add(set, STR("t.json"), text.p, len, &why) != ST_OK ||
         snapshot_build(set, NULL, &hash, &s, &why) != ST_OK)
         fail_msg("%s: %s", why.target, why.message);
