@@ -1,4 +1,4 @@
-/* agenda.c - the heap; the moment is kept beside the pointer, so that sifting stays in one array. */
+/* agenda.c - the heap; each moment lies beside its pointer, so that sifting stays in one array. */
 #include "sim/agenda.h"
 
 #include "base/buf.h"

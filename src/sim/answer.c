@@ -360,7 +360,7 @@ static void put_base64(struct buf *out, const unsigned char *p, size_t n) {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     for (size_t i = 0; i < n; i += 3) {
         size_t left = n - i;
-        /* NOLINTNEXTLINE(clang-analyzer-core.*): the bytes of floats, which it takes for unwritten */
+        /* NOLINTNEXTLINE(clang-analyzer-core.*): bytes of floats, which it takes for unwritten */
         uint32_t v = (uint32_t)p[i] << 16 | (left > 1 ? (uint32_t)p[i + 1] << 8 : 0) |
                      (left > 2 ? p[i + 2] : 0);
         char four[4] = {digits[v >> 18], digits[v >> 12 & 63], left > 1 ? digits[v >> 6 & 63] : '=',

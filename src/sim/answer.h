@@ -47,13 +47,13 @@ void answer_put_body(struct buf *out, const struct answer *a);
 /* What each event of this answer begins with; worth keeping in a.frame for a stream of many. */
 void answer_put_frame(struct buf *out, const struct answer *a);
 
-/* Event `i` of the opening, in front of the first token; false when there is none with that number. */
+/* Event `i` of the opening, in front of the first token; false when there is no such number. */
 bool answer_put_opening(struct buf *out, struct answer *a, int i);
 
 /* A piece of the text of a choice. */
 void answer_put_delta(struct buf *out, struct answer *a, int choice, struct str text);
 
-/* A choice has ended. Writes nothing for Responses, which has one choice and ends with the closing. */
+/* A choice has ended. Writes nothing for Responses, whose only choice ends with the closing. */
 void answer_put_finish(struct buf *out, struct answer *a, int choice);
 
 /* Event `i` of the closing, behind the last token; false when there is none with that number. */
@@ -63,7 +63,7 @@ bool answer_put_closing(struct buf *out, struct answer *a, int i);
 void answer_put_garbage(struct buf *out, const struct answer *a);
 void answer_put_error(struct buf *out, const struct answer *a);
 
-/* The answer to an embeddings request: for each input a unit vector that depends on its hash alone. */
+/* The answer to an embeddings request: for each input a unit vector made of its hash alone. */
 void answer_put_embeddings(struct buf *out, const struct answer *a, const struct ask_input *inputs,
                            size_t n, int64_t dimensions, bool is_floats);
 

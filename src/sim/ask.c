@@ -69,7 +69,8 @@ static struct str string_of(struct json_value object, struct str key) {
     return json_get(object, key, &v) ? json_str(v) : STR("");
 }
 
-/* The content of a message: a text, or parts of which some are texts. Gives the text for the echo. */
+/* The content of a message: a text, or parts of which some are texts. Gives the text, for
+ * the echo. */
 static enum status count_content(struct ask *a, struct json_value content, struct str *text,
                                  struct problem *why) {
     *text = STR("");

@@ -22,10 +22,11 @@ struct ask_input {
 };
 
 /*
- * Prompt tokens by the simulator's own rule, so that usage is exact: a text counts one for each four bytes
- * begun; each message 3 more and a prompt of messages 3 more (as the chat framing of OpenAI's models
- * does); a part of a message that is no text 85 (what OpenAI charges for an image in low detail); tools
- * and response formats count as the text of their JSON; token ids count themselves.
+ * Prompt tokens by the simulator's own rule, so that usage is exact: a text counts one for each
+ * four bytes begun; each message 3 more and a prompt of messages 3 more (as the chat framing of
+ * OpenAI's models does); a part of a message that is no text 85 (what OpenAI charges for an image
+ * in low detail); tools and response formats count as the text of their JSON; token ids count
+ * themselves.
  *
  * The texts are views into the body and the parser, valid until the next ask_read.
  */

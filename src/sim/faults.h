@@ -12,14 +12,14 @@
  *   slow-start[;ms=N]                    the first token comes so much later (2000)
  *   stall[;after=N]                      falls silent after N tokens (3), connection open
  *   disconnect[;after=N]                 the connection ends after N tokens (3)
- *   error[;after=N]                      an error event after N tokens (3), then the end without [DONE]
+ *   error[;after=N]                      an error event after N tokens (3), and no [DONE]
  *   reset                                the connection ends before the first byte of an answer
  *   garbage                              invalid JSON where an event or a body belongs
  *   garbage;http                         bytes that are no HTTP
  *   no-usage                             never says what was used
  *   usage-every                          says it in every event
  *   burst[;n=K]                          K tokens an event (8)
- *   split                                each write ends within an event, which the next one completes
+ *   split                                each write ends within an event
  *   crlf                                 lines of events end in CR LF
  */
 enum fault_kind {
@@ -59,8 +59,8 @@ struct fault_rules {
     size_t count;
 };
 
-/* Reads "KIND[;PARAMETER...][:RATE],..." (rate 0..1, 1 when not given). ST_BAD_REQUEST names the word that
- * is no fault. */
+/* Reads "KIND[;PARAMETER...][:RATE],..." (rate 0..1, 1 when not given). ST_BAD_REQUEST names the
+ * word that is no fault. */
 enum status faults_parse(struct str text, struct fault_rules *out, struct problem *why) MUST_USE;
 
 /* Adds those that strike a call; `draw` is a fresh random number for each call. Rules are drawn

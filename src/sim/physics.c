@@ -4,9 +4,9 @@
 #include "base/wide.h"
 
 /*
- * The presets. `gpt-4o` and `h100-70b` have the order of magnitude that users of such services report, in
- * round numbers of our choice; whoever has measured his own gives the numbers by option. `fast` is
- * for tests that want to see pacing without waiting for it.
+ * The presets. `gpt-4o` and `h100-70b` have the order of magnitude that users of such services
+ * report, in round numbers of our choice; whoever has measured his own gives the numbers by option.
+ * `fast` is for tests that want to see pacing without waiting for it.
  */
 /* clang-format off */
 static const struct {

@@ -12,7 +12,7 @@
  *
  *   time to first token = wait for a slot + base latency + prompt tokens / prefill rate
  *   time between tokens = 1 / decode rate               while at most `knee` sequences decode,
- *                         sequences / knee / decode rate above that: the card's total is then shared
+ *                         sequences / knee / decode rate above that: the total is shared
  *
  * A token takes as long as the number of decoding sequences at its beginning says, as a batch step
  * does. Prefill is not slowed by decoding, nor decoding by prefill: a simplification.
@@ -68,13 +68,13 @@ void physics_init(struct physics *p, const struct physics_profile *profile);
 /* The calls in hand are forgotten. */
 void physics_destroy(struct physics *p);
 
-/* A call comes, with so many prompt tokens to work through and `extra_ns` on top. False when the queue
- * is full; the call is then out. */
+/* A call comes, with so many prompt tokens to work through and `extra_ns` on top. False when the
+ * queue is full; the call is then out. */
 bool physics_arrive(struct physics *p, struct physics_call *c, int64_t now_ns,
                     int64_t prefill_tokens, int64_t extra_ns, int width) MUST_USE;
 
-/* The next call that has a token by now, taken off the agenda; NULL when none has. The owner gives the
- * token and says how it goes on, by one of the four below. */
+/* The next call that has a token by now, taken off the agenda; NULL when none has. The owner
+ * gives the token and says how it goes on, by one of the four below. */
 struct physics_call *physics_next(struct physics *p, int64_t now_ns);
 
 /* It makes another token. */

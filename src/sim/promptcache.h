@@ -6,10 +6,10 @@
 #include "base/clock.h"
 
 /*
- * As Azure OpenAI does (inference contract, section 4): a hit is 1,024 tokens or more and grows in steps
- * of 128. A prompt is given as marks: hash i stands for its first 1024 + 128 i tokens, so a longer prefix
- * is there only if all shorter ones are. Bounded: the table never grows, the entry that would go first
- * makes room.
+ * As Azure OpenAI does (inference contract, section 4): a hit is 1,024 tokens or more and grows in
+ * steps of 128. A prompt is given as marks: hash i stands for its first 1024 + 128 i tokens, so a
+ * longer prefix is there only if all shorter ones are. Bounded: the table never grows, the entry
+ * that would go first makes room.
  */
 enum {
     PROMPTCACHE_FIRST = 1024, /* tokens */

@@ -66,7 +66,7 @@ void script_put_words(struct buf *out, uint64_t hash, int64_t n, bool is_complet
 }
 
 int64_t script_length(uint64_t hash, int64_t mean) {
-    /* exp(0.5 z - 0.125) at the middle of each 32nd, in percent; rounded so that the mean is 100. */
+    /* exp(0.5 z - 0.125) at the middle of each 32nd, in percent; the mean is 100. */
     static const int16_t percent[32] = {30,  38,  44,  48,  52,  55,  59,  62,  65,  68,  71,
                                         74,  77,  80,  84,  87,  91,  94,  98,  102, 106, 111,
                                         116, 121, 128, 134, 142, 152, 164, 180, 205, 262};

@@ -1,4 +1,4 @@
-/* sim.h - the simulated model server: OpenAI's API, honest timing, exact usage, faults on demand. */
+/* sim.h - the simulated model server: OpenAI's API, honest timing and usage, faults on demand. */
 #ifndef SIM_SIM_H
 #define SIM_SIM_H
 
@@ -7,12 +7,12 @@
 #include "sim/physics.h"
 
 /*
- * Answers under /v1, /openai/v1, /openai and /openai/deployments/NAME, so it stands in for OpenAI, for
- * self-hosted servers and for an Azure resource: chat/completions, completions, embeddings, responses,
- * models. GET /healthz; GET /sim/stats and POST /sim/reset, for tests.
+ * Answers under /v1, /openai/v1, /openai and /openai/deployments/NAME, so it stands in for OpenAI,
+ * for self-hosted servers and for an Azure resource: chat/completions, completions, embeddings,
+ * responses, models. GET /healthz; GET /sim/stats and POST /sim/reset, for tests.
  *
  * Every answer carries `x-weir-simulated: true`. A request may carry
- *   x-sim-text: TEXT             to be answered exactly so; `[[echo:TEXT]]` in the last message does too
+ *   x-sim-text: TEXT             answered exactly so; as is `[[echo:TEXT]]` in the last message
  *   x-sim-output-tokens: N       an answer of N tokens, unless its own limit is lower
  *   x-sim-fault: KIND[;P=V],...  see faults.h
  */
@@ -36,7 +36,7 @@ struct sim *sim_new(struct loop *l, const struct sim_options *options);
 enum status sim_listen(struct sim *s, const char *host, int port, int *bound_port,
                        struct problem *why) MUST_USE;
 
-/* Takes no more calls, finishes those in hand (those that play dead are cut off) and says when done. */
+/* Takes no more calls, finishes those in hand (it cuts off those that play dead), says when done. */
 void sim_drain(struct sim *s, void (*on_idle)(void *arg), void *arg);
 
 /* Ends everything at once. */

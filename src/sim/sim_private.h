@@ -33,7 +33,7 @@ struct sim {
     struct list stalled; /* of struct call, those that play dead */
     uint64_t n_drawn;    /* requests so far: the source of ids and of chance */
     uint64_t id_seed;
-    bool is_pumping;
+    bool is_pumping, is_draining;
 };
 
 /* Answers an error in OpenAI's shape; `retry_ms` > 0 says when to come back. */
@@ -53,7 +53,7 @@ void simcall_drained(void *user);
 /* Gives all tokens that are due and sets the alarm for the next. */
 void simcall_pump(struct sim *s);
 
-/* Cuts off the calls that play dead. */
+/* Cuts off the calls that play dead, those of the future too. */
 void simcall_end_stalled(struct sim *s);
 
 #endif

@@ -85,6 +85,7 @@ static void abort_call(struct call *c) {
 }
 
 void simcall_end_stalled(struct sim *s) {
+    s->is_draining = true;
     LIST_EACH (&s->stalled, it)
         abort_call(CONTAINER_OF(it, struct call, stalled));
 }
@@ -122,7 +123,7 @@ static void flush(struct call *c) {
     buf_clear(&c->carry);
 }
 
-/* Sends what stands in s->out as the last piece; the call and perhaps the exchange are gone then. */
+/* Sends what stands in s->out as the last piece; the call is gone then, perhaps the exchange. */
 static void emit_last(struct call *c) {
     struct sim *s = c->sim;
     struct exchange *x = c->x;
@@ -257,6 +258,10 @@ static void strike(struct call *c) {
     if (c->faults.kinds & FAULT_STALL) {
         if (c->is_stream)
             flush(c);
+        if (s->is_draining) {
+            abort_call(c);
+            return;
+        }
         physics_hold(&s->physics, &c->physics);
         list_append(&s->stalled, &c->stalled);
         return;
