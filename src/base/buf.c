@@ -31,7 +31,7 @@ void buf_destroy(struct buf *b) {
     *b = (struct buf){0};
 }
 
-char *buf_reserve_slack(struct buf *b, size_t n, size_t slack) {
+char *buf_grow(struct buf *b, size_t n, size_t slack) {
     if (UNLIKELY(b->overflowed || n > b->ceiling - b->len)) {
         b->overflowed = true;
         return NULL;
@@ -46,34 +46,34 @@ char *buf_reserve_slack(struct buf *b, size_t n, size_t slack) {
     return b->p + b->len;
 }
 
-void buf_put(struct buf *b, const void *p, size_t n) {
-    if (n == 0)
-        return;
-    char *at = buf_reserve(b, n);
-    if (LIKELY(at)) {
-        memcpy(at, p, n);
-        b->len += n;
-    }
-}
-
-void buf_char(struct buf *b, char c) {
-    buf_put(b, &c, 1);
-}
-
 size_t u64_format(uint64_t v, char *out) {
+    /* Two digits at a time: half the divisions. */
+    static const char pairs[] = "00010203040506070809101112131415161718192021222324"
+                                "25262728293031323334353637383940414243444546474849"
+                                "50515253545556575859606162636465666768697071727374"
+                                "75767778798081828384858687888990919293949596979899";
     char digits[20];
-    size_t n = 0;
-    do {
-        digits[sizeof digits - ++n] = (char)('0' + v % 10);
-        v /= 10;
-    } while (v);
-    memcpy(out, digits + sizeof digits - n, n);
+    char *at = digits + sizeof digits;
+    while (v >= 100) {
+        at -= 2;
+        memcpy(at, pairs + v % 100 * 2, 2);
+        v /= 100;
+    }
+    if (v >= 10) {
+        at -= 2;
+        memcpy(at, pairs + v * 2, 2);
+    } else {
+        *--at = (char)('0' + v);
+    }
+    size_t n = (size_t)(digits + sizeof digits - at);
+    memcpy(out, at, n);
     return n;
 }
 
 void buf_u64(struct buf *b, uint64_t v) {
-    char digits[20];
-    buf_put(b, digits, u64_format(v, digits));
+    char *at = buf_reserve(b, 20);
+    if (LIKELY(at))
+        b->len += u64_format(v, at);
 }
 
 void buf_i64(struct buf *b, int64_t v) {

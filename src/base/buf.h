@@ -37,7 +37,13 @@ static inline void buf_clear(struct buf *b) {
  * ceiling. `slack` bytes behind them are allocated too but never counted: for parsers that read
  * past the end.
  */
-char *buf_reserve_slack(struct buf *b, size_t n, size_t slack);
+char *buf_grow(struct buf *b, size_t n, size_t slack); /* the slow half of the next function */
+static inline char *buf_reserve_slack(struct buf *b, size_t n, size_t slack) {
+    size_t room = b->cap - b->len;
+    if (LIKELY(n <= room && slack <= room - n && n <= b->ceiling - b->len && !b->overflowed))
+        return b->p + b->len;
+    return buf_grow(b, n, slack);
+}
 static inline char *buf_reserve(struct buf *b, size_t n) {
     return buf_reserve_slack(b, n, 0);
 }
@@ -46,12 +52,24 @@ static inline void buf_commit(struct buf *b, size_t n) {
     b->len += n;
 }
 
-void buf_put(struct buf *b, const void *p, size_t n);
+/* In the header, so that a literal's length is a constant: answers and log lines are hundreds of
+ * short appends, and each is then a comparison and a move. */
+static inline void buf_put(struct buf *b, const void *p, size_t n) {
+    if (n == 0)
+        return;
+    char *at = buf_reserve(b, n);
+    if (LIKELY(at)) {
+        memcpy(at, p, n);
+        b->len += n;
+    }
+}
 static inline void buf_str(struct buf *b, struct str s) {
     buf_put(b, s.p, s.n);
 }
 #define buf_lit(b, lit) buf_put((b), "" lit, sizeof(lit) - 1)
-void buf_char(struct buf *b, char c);
+static inline void buf_char(struct buf *b, char c) {
+    buf_put(b, &c, 1);
+}
 void buf_i64(struct buf *b, int64_t v);
 void buf_u64(struct buf *b, uint64_t v);
 void buf_printf(struct buf *b, const char *format, ...) PRINTF_LIKE(2, 3);

@@ -10,10 +10,6 @@ static bool is_blank(char c) {
     return c == ' ' || c == '\t' || c == '\r' || c == '\n';
 }
 
-bool str_ieq(struct str a, struct str b) {
-    return a.n == b.n && str_istarts(a, b);
-}
-
 int str_cmp(struct str a, struct str b) {
     size_t n = size_min(a.n, b.n);
     int order = n ? memcmp(a.p, b.p, n) : 0;
@@ -30,7 +26,7 @@ bool str_istarts(struct str s, struct str prefix) {
     if (s.n < prefix.n)
         return false;
     for (size_t i = 0; i < prefix.n; i++) {
-        if (lower(s.p[i]) != lower(prefix.p[i]))
+        if (s.p[i] != prefix.p[i] && lower(s.p[i]) != lower(prefix.p[i]))
             return false;
     }
     return true;
@@ -110,6 +106,29 @@ bool str_to_hex_u64(struct str s, uint64_t *out) {
     }
     *out = v;
     return true;
+}
+
+size_t str_utf8_length(struct str s) {
+    /* Eight bytes a round: a continuation byte has its top bits 10. The eight counters of a word are
+     * added up before the first could pass 255. */
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+    size_t later = 0, i = 0;
+    while (s.n - i >= 8) {
+        size_t rounds = size_min((s.n - i) / 8, 255);
+        uint64_t counters = 0;
+        for (size_t k = 0; k < rounds; k++, i += 8) {
+            uint64_t word;
+            memcpy(&word, s.p + i, 8);
+            counters += (word >> 7) & ~(word >> 6) & ones;
+        }
+        /* Pairs of counters fit 16 bits, their sum the top 16 of the product. */
+        counters = (counters & UINT64_C(0x00ff00ff00ff00ff)) +
+                   (counters >> 8 & UINT64_C(0x00ff00ff00ff00ff));
+        later += (size_t)(counters * UINT64_C(0x0001000100010001) >> 48);
+    }
+    for (; i < s.n; i++)
+        later += ((unsigned char)s.p[i] & 0xc0) == 0x80;
+    return s.n - later;
 }
 
 char *str_dup(struct str s) {

@@ -28,14 +28,17 @@ static inline bool str_eq(struct str a, struct str b) {
     return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
 }
 
+bool str_istarts(struct str s, struct str prefix);
+
 /* Equality without regard to the case of ASCII letters. */
-bool str_ieq(struct str a, struct str b);
+static inline bool str_ieq(struct str a, struct str b) {
+    return a.n == b.n && str_istarts(a, b);
+}
 
 /* Order by bytes, shorter first on a common prefix: for sorting and binary search. */
 int str_cmp(struct str a, struct str b);
 
 bool str_starts(struct str s, struct str prefix);
-bool str_istarts(struct str s, struct str prefix);
 bool str_ends(struct str s, struct str suffix);
 
 /* s without its first n bytes (all of them when it is shorter). */
@@ -61,6 +64,9 @@ bool str_to_i64(struct str s, int64_t *out) MUST_USE;
 
 /* The whole text as hexadecimal digits without a prefix; false on anything else or overflow. */
 bool str_to_hex_u64(struct str s, uint64_t *out) MUST_USE;
+
+/* How many characters UTF-8 text has; bytes that begin none are not counted. */
+size_t str_utf8_length(struct str s);
 
 /* A NUL-terminated copy on the heap, which the caller frees. */
 char *str_dup(struct str s);

@@ -134,7 +134,11 @@ void forward_prepare(struct call *c, const struct http_head *head) {
     const struct backend *b = c->backend;
     if (head) {
         buf_init(&c->caller_fields, SEND_HEAD_MAX);
+        buf_init(&c->send_head, SEND_HEAD_MAX);
+        buf_init(&c->model_text, 4096);
+        buf_reserve(&c->caller_fields, 512);
         put_caller_fields(&c->caller_fields, head);
+        buf_lit(&c->caller_fields, "\r\n");
         if (must_ask_for_usage(c)) {
             struct json_writer w;
             buf_init(&c->options, 4096);
@@ -145,23 +149,22 @@ void forward_prepare(struct call *c, const struct http_head *head) {
             put_stream_options(&w, r);
         }
     }
-    buf_destroy(&c->model_text);
-    buf_init(&c->model_text, 4096);
+    buf_clear(&c->model_text);
     if (!r->model_at.end)
         buf_lit(&c->model_text, "\"model\":");
     json_quote(&c->model_text, model_for(c));
     if (!r->model_at.end && (!r->is_empty_object || c->options.len))
         buf_char(&c->model_text, ',');
 
-    c->n_send = 1; /* the head comes first; its bytes are known last */
+    c->n_send = 2; /* the head comes first; its bytes are known last */
     lay_out_body(c, buf_view(&c->model_text), buf_view(&c->options));
     size_t length = 0;
-    for (int i = 1; i < c->n_send; i++)
+    for (int i = 2; i < c->n_send; i++)
         length += c->send[i].iov_len;
 
     struct buf *out = &c->send_head;
-    buf_destroy(out);
-    buf_init(out, SEND_HEAD_MAX);
+    buf_clear(out);
+    buf_reserve(out, 512);
     buf_lit(out, "POST ");
     put_path(out, c);
     buf_lit(out, " HTTP/1.1\r\nHost: ");
@@ -170,7 +173,6 @@ void forward_prepare(struct call *c, const struct http_head *head) {
     buf_u64(out, length);
     buf_lit(out, "\r\n");
     buf_str(out, b->auth_header);
-    buf_str(out, buf_view(&c->caller_fields));
-    buf_lit(out, "\r\n");
     c->send[0] = (struct iovec){out->p, out->len};
+    c->send[1] = (struct iovec){c->caller_fields.p, c->caller_fields.len};
 }

@@ -53,11 +53,7 @@ static const struct str member_names[N_MEMBERS] = {
 
 static void add_text(struct request *r, struct str text) {
     r->prompt_tokens += tokens_estimate(text);
-    /* Characters, not bytes: continuation bytes of UTF-8 don't count. */
-    int64_t chars = 0;
-    for (size_t i = 0; i < text.n; i++)
-        chars += ((unsigned char)text.p[i] & 0xc0) != 0x80;
-    r->prompt_chars += chars;
+    r->prompt_chars += (int64_t)str_utf8_length(text);
 }
 
 static void add_image(struct request *r, struct json_value part) {

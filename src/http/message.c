@@ -37,6 +37,8 @@ static int append(struct http_reader *r, const char *p, size_t n) {
 static int on_begin(llhttp_t *p) {
     struct http_reader *r = reader_of(p);
     buf_clear(&r->text);
+    /* Most heads fit, so that they are not moved while they grow. */
+    buf_reserve(&r->text, size_min(1024, r->text.ceiling));
     r->n_ranges = 0;
     r->method_end = r->target_end = 0;
     return 0;
@@ -61,6 +63,8 @@ static int on_target_done(llhttp_t *p) {
 /* A name may come in several pieces; the range grows until the value begins. */
 static int on_name(llhttp_t *p, const char *at, size_t n) {
     struct http_reader *r = reader_of(p);
+    if (!r->in_head)
+        return drop_trailer(r, n);
     if (r->n_ranges == 0 || r->ranges[r->n_ranges - 1].value_at != 0) {
         if (r->n_ranges == MAX_FIELDS)
             return refuse(r, ST_HEAD_TOO_LARGE, "too many header fields");
@@ -76,6 +80,8 @@ static int on_name(llhttp_t *p, const char *at, size_t n) {
 
 static int on_name_done(llhttp_t *p) {
     struct http_reader *r = reader_of(p);
+    if (!r->in_head)
+        return 0;
     /* Never 0, since a name of at least one byte lies before it. */
     r->ranges[r->n_ranges - 1].value_at = (uint32_t)r->text.len;
     return 0;
@@ -83,6 +89,8 @@ static int on_name_done(llhttp_t *p) {
 
 static int on_value(llhttp_t *p, const char *at, size_t n) {
     struct http_reader *r = reader_of(p);
+    if (!r->in_head)
+        return drop_trailer(r, n);
     r->ranges[r->n_ranges - 1].value_len += (uint32_t)n;
     return append(r, at, n);
 }
@@ -384,6 +392,23 @@ void http_put_status_line(struct buf *out, int status) {
     buf_lit(out, "\r\n");
 }
 
+/* Whether a byte below 0x20 is among them; exact enough, since it is asked only for a slow path. */
+static bool may_have_control(struct str s) {
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+    size_t i = 0;
+    for (; s.n - i >= 8; i += 8) {
+        uint64_t x;
+        memcpy(&x, s.p + i, 8);
+        if ((x - ones * 0x20) & ~x & ones << 7)
+            return true;
+    }
+    for (; i < s.n; i++) {
+        if ((unsigned char)s.p[i] < 0x20)
+            return true;
+    }
+    return false;
+}
+
 void http_put_field(struct buf *out, struct str name, struct str value) {
     char *at = buf_reserve(out, name.n + value.n + 4);
     if (!at)
@@ -392,8 +417,12 @@ void http_put_field(struct buf *out, struct str name, struct str value) {
     at += name.n;
     *at++ = ':';
     *at++ = ' ';
-    for (size_t i = 0; i < value.n; i++)
-        at[i] = (unsigned char)value.p[i] < 0x20 && value.p[i] != '\t' ? ' ' : value.p[i];
+    if (value.n)
+        memcpy(at, value.p, value.n);
+    if (UNLIKELY(may_have_control(value))) {
+        for (size_t i = 0; i < value.n; i++)
+            at[i] = (unsigned char)at[i] < 0x20 && at[i] != '\t' ? ' ' : at[i];
+    }
     at += value.n;
     *at++ = '\r';
     *at++ = '\n';

@@ -56,6 +56,7 @@ struct http_reader {
     uint32_t n_ranges, cap_ranges;
     struct str piece; /* the body piece of the last HTTP_EV_BODY */
     size_t method_end, target_end;
+    size_t trailer_bytes; /* of fields behind the body, which are dropped */
     char before_lf; /* last byte of the head so far, for lines cut by a read */
     bool is_request, in_head, is_fold_possible, is_paused;
     uint8_t event; /* what a callback saw */

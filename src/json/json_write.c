@@ -75,6 +75,27 @@ static bool is_plain(char c) {
     return (unsigned char)c >= 0x20 && (unsigned char)c < 0x7f && c != '"' && c != '\\';
 }
 
+/* How many such bytes stand at the front: eight at a time. Per byte, the top bit of `odd` is set when
+ * it is below 0x20, above 0x7e, a quote or a backslash; the first such bit is exact, and only the
+ * first is used ("Bit Twiddling Hacks", hasless and haszero). */
+static size_t plain_length(struct str s) {
+    const uint64_t ones = UINT64_C(0x0101010101010101), tops = ones << 7;
+    size_t n = 0;
+    for (; s.n - n >= 8; n += 8) {
+        uint64_t x;
+        memcpy(&x, s.p + n, 8);
+        uint64_t quote = x ^ ones * '"', backslash = x ^ ones * '\\', del = x ^ ones * 0x7f;
+        uint64_t odd = (x - ones * 0x20) & ~x;
+        odd |= x | ((quote - ones) & ~quote) | ((backslash - ones) & ~backslash) |
+               ((del - ones) & ~del);
+        if (odd & tops)
+            break;
+    }
+    while (n < s.n && is_plain(s.p[n]))
+        n++;
+    return n;
+}
+
 static void put_escape(struct buf *out, char c) {
     static const char hex[] = "0123456789abcdef";
     static const char from[] = "\"\\\b\f\n\r\t", to[] = "\"\\bfnrt";
@@ -92,9 +113,7 @@ static void put_escape(struct buf *out, char c) {
 void json_quote(struct buf *out, struct str value) {
     buf_char(out, '"');
     while (value.n) {
-        size_t n = 0;
-        while (n < value.n && is_plain(value.p[n]))
-            n++;
+        size_t n = plain_length(value);
         buf_put(out, value.p, n);
         value = str_skip(value, n);
         if (value.n == 0)

@@ -10,8 +10,12 @@
  * The weights were fitted offline on 2026-11-22: least squares of the relative error, no weight below
  * zero (hence the monotony) or above three tokens, over exact counts of 4,800 texts in 45 languages,
  * source code, JSON, Markdown, numbers, hexadecimal and base64; 1,200 others gave the errors that the
- * header states. Pairs that did not occur weigh 358. A pass with vector instructions over fewer
- * classes was considered: it would be faster, but this is not where a call spends its time.
+ * header states. Pairs that did not occur weigh 358.
+ *
+ * Reading every byte cost 8 us for a prompt of 8 KB, a third of what the whole call may cost. Of
+ * longer texts a part stands for the whole: like neighbours, since a text rarely changes its kind
+ * from one half kilobyte to the next. A pass with vector instructions over fewer classes was the
+ * other way; it reads everything and knows less of each.
  */
 enum {
     LOWER_VOWEL,  /* aeiou */
@@ -47,6 +51,10 @@ enum {
 };
 
 enum { UNIT = 1024 };
+
+/* A text's beginning is read whole, of the rest one byte in eight: SAMPLE bytes at the front of each
+ * STRIDE. */
+enum { WHOLE = 512, STRIDE = 128, SAMPLE = 16 };
 
 /* clang-format off */
 static const uint8_t classes[256] = {
@@ -130,26 +138,34 @@ static const uint16_t weights[CLASSES][32] = {
 };
 /* clang-format on */
 
-int64_t tokens_estimate(struct str text) {
-    if (text.n == 0)
-        return 0;
-    const unsigned char *p = (const unsigned char *)text.p;
+/* The weights along a stretch of text that follows a byte of class `before`. */
+static uint64_t walk(const unsigned char *p, size_t n, size_t before) {
     uint64_t sum = 0;
-    size_t a = NEWLINE, b, c, d, i = 0; /* a text begins like a line */
-    /* Four bytes a round: half as fast again as one, 1 GB/s at 2 GHz. */
-    for (; i + 4 <= text.n; i += 4) {
-        size_t before = a;
+    size_t a = before, b, c, d, i = 0;
+    /* Four bytes a round: half as fast again as one. */
+    for (; i + 4 <= n; i += 4) {
+        before = a;
         b = classes[p[i]];
         c = classes[p[i + 1]];
         d = classes[p[i + 2]];
         a = classes[p[i + 3]];
         sum += (uint64_t)weights[before][b] + weights[b][c] + weights[c][d] + weights[d][a];
     }
-    for (; i < text.n; i++) {
+    for (; i < n; i++) {
         b = classes[p[i]];
         sum += weights[a][b];
         a = b;
     }
+    return sum;
+}
+
+int64_t tokens_estimate(struct str text) {
+    if (text.n == 0)
+        return 0;
+    const unsigned char *p = (const unsigned char *)text.p;
+    uint64_t sum = walk(p, size_min(text.n, WHOLE), NEWLINE); /* a text begins like a line */
+    for (size_t at = WHOLE; at < text.n; at += STRIDE)
+        sum += walk(p + at, size_min(text.n - at, SAMPLE), classes[p[at - 1]]) * (STRIDE / SAMPLE);
     int64_t tokens = (int64_t)((sum + UNIT - 1) / UNIT);
     return i64_max(tokens, 1);
 }

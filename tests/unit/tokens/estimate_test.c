@@ -91,7 +91,7 @@ static void fill(struct random *dice, char *p, size_t n) {
 static void never_falls_when_the_text_grows(void **state) {
     (void)state;
     struct random dice = {1};
-    char text[300];
+    char text[900];
     for (int round = 0; round < 200; round++) {
         fill(&dice, text, sizeof text);
         int64_t last = 0;
@@ -105,19 +105,34 @@ static void never_falls_when_the_text_grows(void **state) {
 }
 
 /* Whatever the bytes, a token has no more than a dozen of them and a byte no more than a few tokens;
- * and a text costs what its parts cost, but for the seam. So the pass is linear in what it counts. */
+ * and a text that is read whole costs what its parts cost, but for the seam. */
 static void adds_up(void **state) {
     (void)state;
     struct random dice = {2};
-    char text[4000];
-    for (int round = 0; round < 200; round++) {
+    char text[512];
+    for (int round = 0; round < 1000; round++) {
         fill(&dice, text, sizeof text);
         size_t cut = (size_t)random_below(&dice, sizeof text);
         int64_t whole = tokens_estimate((struct str){text, sizeof text});
         int64_t parts = tokens_estimate((struct str){text, cut}) +
                         tokens_estimate((struct str){text + cut, sizeof text - cut});
         assert_true(llabs(whole - parts) <= 13);
-        assert_true(whole > 4000 / 12 && whole < 4000 * 2);
+        assert_true(whole > (int64_t)sizeof text / 12 && whole < (int64_t)sizeof text * 2);
+    }
+}
+
+/* A long text is sampled: it costs about what its pieces cost that are read whole. */
+static void samples_what_is_long(void **state) {
+    (void)state;
+    struct random dice = {3};
+    char text[8192];
+    for (int round = 0; round < 200; round++) {
+        fill(&dice, text, sizeof text);
+        int64_t pieces = 0;
+        for (size_t at = 0; at < sizeof text; at += 512)
+            pieces += tokens_estimate((struct str){text + at, 512});
+        int64_t whole = tokens_estimate((struct str){text, sizeof text});
+        assert_true(llabs(whole - pieces) < pieces / 10);
     }
 }
 
@@ -137,8 +152,11 @@ static void takes_long_runs_of_one_byte(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(comes_near_the_exact_count),      cmocka_unit_test(knows_the_empty_text),
-        cmocka_unit_test(never_falls_when_the_text_grows), cmocka_unit_test(adds_up),
+        cmocka_unit_test(comes_near_the_exact_count),
+        cmocka_unit_test(knows_the_empty_text),
+        cmocka_unit_test(never_falls_when_the_text_grows),
+        cmocka_unit_test(adds_up),
+        cmocka_unit_test(samples_what_is_long),
         cmocka_unit_test(takes_long_runs_of_one_byte),
     };
     return cmocka_run_group_tests_name("estimate", tests, NULL, NULL);
