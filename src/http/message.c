@@ -34,6 +34,17 @@ static int append(struct http_reader *r, const char *p, size_t n) {
     return r->text.overflowed ? refuse(r, ST_HEAD_TOO_LARGE, "the head is too large") : 0;
 }
 
+/*
+ * Fields behind a chunked body are dropped, as RFC 9110 section 6.5.1 allows: nothing that we need
+ * may come so late, and the text that the head's views point into must not move.
+ */
+static int drop_trailer(struct http_reader *r, size_t n) {
+    r->trailer_bytes += n;
+    if (r->trailer_bytes > r->text.ceiling)
+        return refuse(r, ST_HEAD_TOO_LARGE, "the trailer is too large");
+    return 0;
+}
+
 static int on_begin(llhttp_t *p) {
     struct http_reader *r = reader_of(p);
     buf_clear(&r->text);
@@ -41,6 +52,7 @@ static int on_begin(llhttp_t *p) {
     buf_reserve(&r->text, size_min(1024, r->text.ceiling));
     r->n_ranges = 0;
     r->method_end = r->target_end = 0;
+    r->trailer_bytes = 0;
     return 0;
 }
 

@@ -176,6 +176,44 @@ static void tells_a_body_that_ends_with_the_connection_from_one_cut_short(void *
     http_reader_destroy(&r);
 }
 
+/* Whoever holds the head while the body comes must not lose it to what follows the body. */
+static void a_head_outlives_the_trailer_of_its_message(void **state) {
+    (void)state;
+    struct http_reader r;
+    struct buf text;
+    struct str body;
+    enum http_event e;
+    buf_init(&text, 1 << 16);
+    buf_lit(&text, "POST /target HTTP/1.1\r\nHost: h\r\nX: value\r\n"
+                   "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n");
+    for (int i = 0; i < 100; i++)
+        buf_lit(&text, "X: a trailer that wants to be a field\r\n");
+    buf_lit(&text, "\r\nGET /2 HTTP/1.1\r\nHost: h\r\n\r\n");
+    http_reader_init(&r, true, 8192);
+    struct str in = buf_view(&text);
+    assert_int_equal(http_read(&r, &in, &body), HTTP_EV_HEAD);
+    assert_int_equal(http_read(&r, &in, &body), HTTP_EV_BODY);
+    assert_int_equal(http_read(&r, &in, &body), HTTP_EV_END);
+    assert_int_equal(r.head.n_fields, 3);
+    assert_true(str_eq(r.head.target, STR("/target")));
+    assert_true(str_eq(http_head_get(&r.head, STR("x")), STR("value")));
+    assert_int_equal(http_read(&r, &in, &body), HTTP_EV_HEAD);
+    assert_true(str_eq(r.head.target, STR("/2")));
+    assert_int_equal(r.head.n_fields, 1);
+    assert_int_equal(http_read(&r, &in, &body), HTTP_EV_END);
+    http_reader_destroy(&r);
+
+    /* A trailer takes no more than a head may. */
+    http_reader_init(&r, true, 2048);
+    in = buf_view(&text);
+    while ((e = http_read(&r, &in, &body)) != HTTP_EV_MORE && e != HTTP_EV_ERROR)
+        continue;
+    assert_int_equal(e, HTTP_EV_ERROR);
+    assert_int_equal(r.error, ST_HEAD_TOO_LARGE);
+    http_reader_destroy(&r);
+    buf_destroy(&text);
+}
+
 static void writes_chunk_lines(void **state) {
     (void)state;
     char line[18], want[24];
@@ -192,6 +230,7 @@ int main(void) {
         cmocka_unit_test(refuses_what_two_servers_could_read_differently),
         cmocka_unit_test(refuses_heads_over_the_ceiling),
         cmocka_unit_test(tells_a_body_that_ends_with_the_connection_from_one_cut_short),
+        cmocka_unit_test(a_head_outlives_the_trailer_of_its_message),
         cmocka_unit_test(writes_chunk_lines),
     };
     return cmocka_run_group_tests_name("message", tests, NULL, NULL);
