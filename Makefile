@@ -69,11 +69,11 @@ pure: ## Check that the pure rooms call no system
 	ninja -C $(BUILD)
 	tools/check_pure.py $(BUILD)
 
-bench: ## Measure
+bench: ## Measure CPU, memory and latency beside nginx and HAProxy
 	@tools/setup.sh bench
 	@tools/configure.sh $(BUILD)
-	ninja -C $(BUILD)
-	meson test -C $(BUILD) --no-rebuild --benchmark --verbose
+	ninja -C $(BUILD) weir
+	tools/bench.py --weir $(BUILD)/weir --out $(BUILD)/bench.json $(BENCH_FLAGS)
 
 mutants: ## Change the code in small ways and see whether a test notices
 	@tools/setup.sh test

@@ -49,9 +49,18 @@ need_check() {
     need cppcheck "finds other defects by reading the code"
 }
 
+need_bench() {
+    need nginx "what Weir is measured against"
+    need haproxy "what Weir is measured against"
+    need_command wrk wrk "makes the load of plain requests"
+    need_command valgrind valgrind "counts instructions"
+    need_command strace strace "counts writes"
+    need_command taskset util-linux "keeps gateway and load on their own cores"
+}
+
 case $purpose in
 run) need_run ;;
-bench) need_run ;;
+bench) need_run && need_bench ;;
 test) need_run && need_test ;;
 check) need_run && need_test && need_check ;;
 *)
