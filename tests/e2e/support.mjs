@@ -235,7 +235,7 @@ export function tempFolder(t) {
 //   url, tlsUrl, opsUrl   tlsUrl only with --tls-listen among `args`
 //   folder                with resources.json, data/ and access.log
 //   configure(resources)  writes them and sends SIGHUP; waits until they are read, or refused: true when they act
-//   lines()               what the access log has, parsed; settled(n): the same, as soon as there are n lines
+//   lines()               what the access log has, parsed; settled(n, name): the same (of one deployment), as soon as there are n
 //   debug(name)           the counters of one deployment; metric(name): a sum from /metrics
 export async function spawnGateway(t, { resources, args = [], env = {}, folder = tempFolder(t), loops = 1, mayFail = false }) {
     const file = path.join(folder, 'resources.json');
@@ -259,7 +259,10 @@ export async function spawnGateway(t, { resources, args = [], env = {}, folder =
     let hasEnded = false;
     ended.then(() => (hasEnded = true));
     await until(() => hasEnded || /operations on \S+/.test(stderr), 20000);
-    if (hasEnded && !mayFail) throw new Error(`weir ${all.join(' ')} ended early\n${stderr}`);
+    if (hasEnded && !mayFail) {
+        for (const other of running) other.kill('SIGKILL'); // or they would keep the failed test file running
+        throw new Error(`weir ${all.join(' ')} ended early\n${stderr}`);
+    }
     const address = (what) => new RegExp(`${what} on (\\S+)`).exec(stderr)?.[1];
     const gateway = {
         url: address('calls'),
@@ -286,8 +289,9 @@ export async function spawnGateway(t, { resources, args = [], env = {}, folder =
             return said().at(-1) === 'configuration reloaded';
         },
         lines: () => readLines(logFile),
-        async settled(n) {
-            return until(() => gateway.lines().length >= n && gateway.lines(), 10000);
+        async settled(n, name = null) {
+            const lines = () => gateway.lines().filter((l) => name === null || l.deployment === name);
+            return until(() => lines().length >= n && lines(), 10000);
         },
         async debug(name = 'ptu') {
             const { value } = await (await fetch(`${gateway.opsUrl}/debug/deployments`)).json();
