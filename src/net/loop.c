@@ -2,6 +2,7 @@
 
 #include "base/buf.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
@@ -87,6 +88,7 @@ void deadline_clear(struct deadline *d) {
 /* --- the loop --- */
 
 struct loop *loop_new(void) {
+    signal(SIGPIPE, SIG_IGN); /* the write that finds its peer gone reports it */
     struct loop *l = xcalloc(1, sizeof *l);
     int rc = uv_loop_init(&l->uv);
     assert(rc == 0);

@@ -9,6 +9,7 @@
 /* Everything here belongs to the loop's thread, but for loop_post and loop_stop. */
 struct loop;
 
+/* The process ignores SIGPIPE from then on. */
 struct loop *loop_new(void);
 
 /* Runs until loop_stop, then until everything that was closed is gone. */

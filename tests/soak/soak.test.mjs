@@ -11,6 +11,8 @@ import { delay, freePort, spawnSimulator, until, weirBin } from '../e2e/support.
 
 const seconds = Number(process.env.SOAK_SECONDS ?? 60);
 const workers = 32;
+// Sanitizers keep freed memory for a while, so what the process holds says nothing.
+const isSanitized = fs.readFileSync(weirBin).includes('__sanitizer_');
 const key = 'soak-key-number-1';
 const account = '/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/soak' +
     '/providers/Microsoft.CognitiveServices/accounts/soak';
@@ -173,7 +175,8 @@ test(`holds steady for ${seconds} seconds and settles every call`, { timeout: (s
     const early = samples.slice(third, 2 * third), late = samples.slice(2 * third);
     t.diagnostic(`KiB at start ${before.rssKib}, middle ${worst(early, 'rssKib')}, late ${worst(late, 'rssKib')}, ` +
         `end ${after.rssKib}; descriptors ${before.descriptors} to ${after.descriptors}`);
-    assert.ok(worst(late, 'rssKib') < worst(early, 'rssKib') * 1.1 + 2048, 'memory keeps its level');
+    if (!isSanitized)
+        assert.ok(worst(late, 'rssKib') < worst(early, 'rssKib') * 1.1 + 2048, 'memory keeps its level');
     assert.ok(worst(late, 'descriptors') <= worst(early, 'descriptors') + 16, 'descriptors keep their level');
     assert.equal(after.threads, early[0].threads, 'threads keep their number');
 
