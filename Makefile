@@ -5,6 +5,7 @@ ASAN = build-asan
 TSAN = build-tsan
 FUZZ_SECONDS = 60
 SOAK_SECONDS = 600
+SHORT = 15
 SOURCES = $(shell git ls-files -co --exclude-standard 'src/*.[ch]' 'src/*.cpp' 'tests/*.[ch]' 2>/dev/null)
 
 .DEFAULT_GOAL = build
@@ -25,19 +26,19 @@ test: ## Install what is missing, build, and run every test
 	@tools/setup.sh test
 	@tools/configure.sh $(BUILD)
 	ninja -C $(BUILD)
-	@tools/test.sh $(BUILD) all
+	@tools/test.sh $(BUILD) "meson e2e"
 
 check: ## Everything that CI runs: tests, format, lint, rooms, pure, sanitizers, fuzzing
 	@bash .ci/run
 
-asan: configure-asan ## Build with ASan and UBSan, by clang, and run all but the end-to-end tests
-	@tools/test.sh $(ASAN) meson --no-suite tools
+asan: configure-asan ## Build with ASan and UBSan, by clang; run all but the end-to-end tests, and a short soak
+	@SOAK_SECONDS=$(SHORT) tools/test.sh $(ASAN) "meson soak" --no-suite tools
 
-tsan: ## Build with TSan, and run the tests that start threads
+tsan: ## Build with TSan; run the tests that start threads, and a short soak
 	@tools/setup.sh test
 	@# no -Werror: with sanitizers gcc warns of what is not there
 	@tools/configure.sh $(TSAN) -Db_sanitize=thread -Db_lundef=false -Dtests=enabled -Dwerror=false
-	@tools/test.sh $(TSAN) meson --suite threads
+	@SOAK_SECONDS=$(SHORT) tools/test.sh $(TSAN) "meson soak" --suite threads
 
 fuzz: configure-asan ## Fuzz each target for FUZZ_SECONDS (60)
 	ninja -C $(ASAN)
@@ -83,7 +84,7 @@ soak: ## Run under load for SOAK_SECONDS (600) and watch memory, descriptors and
 	@tools/setup.sh test
 	@tools/configure.sh $(BUILD)
 	ninja -C $(BUILD)
-	WEIR_BIN=$(CURDIR)/$(BUILD)/weir SOAK_SECONDS=$(SOAK_SECONDS) "$$(tools/node.sh)" --test tests/soak/*.test.mjs
+	@SOAK_SECONDS=$(SOAK_SECONDS) tools/test.sh $(BUILD) soak
 
 install: build ## Install into /usr/local, or with DESTDIR
 	meson install -C $(BUILD) --no-rebuild

@@ -1,10 +1,11 @@
 #!/bin/sh
-# Runs the tests of a build: tools/test.sh DIR meson|e2e|all [ARGUMENT OF MESON TEST...]. Ends with how
-# many passed and failed, every test of every runner counted.
+# Runs tests of a build: tools/test.sh DIR "KIND..." [ARGUMENT OF MESON TEST...]. Kinds are meson (unit,
+# scenario, replay, seeds of fuzz targets), e2e and soak. Ends with how many passed and failed, every test of
+# every runner counted. Results are left in DIR: meson-logs/testlog.json, e2e.tap, soak.tap.
 set -eu
 cd "$(dirname "$0")/.."
 dir=$(realpath -m "$1")
-which=$2
+kinds=$2
 shift 2
 results=
 status=0
@@ -19,23 +20,36 @@ if setarch -R true 2>/dev/null; then
     no_aslr='setarch -R'
 fi
 
-if [ "$which" != e2e ]; then
-    rm -f "$dir/meson-logs/testlog.json"
-    $no_aslr meson test -C "$dir" --print-errorlogs "$@" </dev/null || status=$?
-    results="$results $dir/meson-logs/testlog.json"
-fi
-
-if [ "$which" != meson ] && ls tests/e2e/*.test.mjs >/dev/null 2>&1; then
-    echo "End-to-end tests:"
-    rm -f "$dir/e2e.tap"
+# run_node NAME: tests/NAME/*.test.mjs against the binary of the build
+run_node() {
+    ls tests/"$1"/*.test.mjs >/dev/null 2>&1 || return 0
+    results="$results $dir/$1.tap"
+    rm -f "$dir/$1.tap"
     node=$(tools/node.sh)
-    ninja -C "$dir" weir >"$dir/e2e-build.log" 2>&1 || cat "$dir/e2e-build.log"
-    WEIR_BIN=$dir/weir "$node" --test --test-timeout=300000 \
+    echo "tests/$1:"
+    WEIR_BIN=$dir/weir $no_aslr "$node" --test --test-timeout=300000 \
         --test-reporter=spec --test-reporter-destination=stdout \
-        --test-reporter=tap --test-reporter-destination="$dir/e2e.tap" \
-        tests/e2e/*.test.mjs </dev/null || status=$?
-    results="$results $dir/e2e.tap"
-fi
+        --test-reporter=tap --test-reporter-destination="$dir/$1.tap" \
+        tests/"$1"/*.test.mjs </dev/null || status=$?
+}
+
+for kind in $kinds; do
+    case $kind in
+    meson)
+        results="$results $dir/meson-logs/testlog.json"
+        rm -f "$dir/meson-logs/testlog.json"
+        $no_aslr meson test -C "$dir" --print-errorlogs "$@" </dev/null || status=$?
+        ;;
+    e2e | soak)
+        ninja -C "$dir" weir || status=$?
+        run_node "$kind"
+        ;;
+    *)
+        echo "tools/test.sh: no tests of kind $kind" >&2
+        exit 2
+        ;;
+    esac
+done
 
 # shellcheck disable=SC2086 # a list of words
 tools/tally.py --status "$status" $results
