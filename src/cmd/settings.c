@@ -26,7 +26,7 @@ static void fill_rows(struct settings *s, struct option_row rows[N_ROWS + 1]) {
         {"loops", OPTION_NUMBER, &s->loops, 0, 64, "N", "event loops; 0 takes one per processor"},
         {"drain-grace", OPTION_DURATION, &s->drain_grace_ms, 0, 24 * HOUR_MS, "TIME", "at SIGTERM, calls in hand may go on for this long"},
         {"body-limit", OPTION_SIZE, &s->body_limit, 1024, INT64_C(1) << 28, "SIZE", "the largest request body"},
-        {"head-limit", OPTION_SIZE, &s->head_limit, 1024, 1 << 20, "SIZE", "the largest request head"},
+        {"head-limit", OPTION_SIZE, &s->head_limit, 1024, 64 << 10, "SIZE", "the largest request head"},
         {"max-connections", OPTION_NUMBER, &s->max_connections, 1, 1000000, "N", "client connections at once, over all loops"},
         {"head-timeout", OPTION_DURATION, &s->head_timeout_ms, 100, HOUR_MS, "TIME", "a request's head must be complete this long after its first byte"},
         {"body-timeout", OPTION_DURATION, &s->body_timeout_ms, 100, HOUR_MS, "TIME", "a request's body must be complete this long after its head"},

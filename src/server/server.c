@@ -5,7 +5,9 @@
 
 #include <stdlib.h>
 
-enum { HEAD_SCRATCH = 64 << 10 };
+/* Holds the largest head that an application may pass on from elsewhere, 64 KiB of names and values,
+ * with what stands between them and the fields of our own. */
+enum { HEAD_SCRATCH = 96 << 10 };
 
 /* States of a connection; being in one means being in that state's list. */
 enum state {
