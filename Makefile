@@ -31,8 +31,8 @@ test: ## Install what is missing, build, and run every test
 check: ## Everything that CI runs: tests, format, lint, rooms, pure, sanitizers, fuzzing
 	@bash .ci/run
 
-asan: configure-asan ## Build with ASan and UBSan, by clang; run all but the end-to-end tests, and a short soak
-	@SOAK_SECONDS=$(SHORT) tools/test.sh $(ASAN) "meson soak" --no-suite tools
+asan: configure-asan ## Build with ASan and UBSan, by clang; run every test, and a short soak
+	@SOAK_SECONDS=$(SHORT) tools/test.sh $(ASAN) "meson e2e soak" --no-suite tools
 
 tsan: ## Build with TSan; run the tests that start threads, and a short soak
 	@tools/setup.sh test

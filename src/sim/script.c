@@ -39,6 +39,8 @@ uint64_t script_hash(uint64_t seed, struct str text) {
 
 void script_put_words(struct buf *out, uint64_t hash, int64_t n, bool is_complete) {
     enum { WORD_MAX = 12 }; /* blank, word, full stop */
+    if (n <= 0)
+        return; /* an unused buffer has no place to point to */
     static unsigned char lengths[ARRAY_LEN(words)];
     if (!lengths[0]) {
         for (size_t i = 0; i < ARRAY_LEN(words); i++)
