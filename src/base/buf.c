@@ -46,27 +46,31 @@ char *buf_grow(struct buf *b, size_t n, size_t slack) {
     return b->p + b->len;
 }
 
+static size_t digits_of(uint64_t v) {
+    size_t n = 1;
+    for (; v >= 10000; v /= 10000)
+        n += 4;
+    return n + (v >= 10) + (v >= 100) + (v >= 1000);
+}
+
 size_t u64_format(uint64_t v, char *out) {
-    /* Two digits at a time: half the divisions. */
+    /* Two digits at a time, from the end: half the divisions, and nothing to move. */
     static const char pairs[] = "00010203040506070809101112131415161718192021222324"
                                 "25262728293031323334353637383940414243444546474849"
                                 "50515253545556575859606162636465666768697071727374"
                                 "75767778798081828384858687888990919293949596979899";
-    char digits[20];
-    char *at = digits + sizeof digits;
-    while (v >= 100) {
-        at -= 2;
-        memcpy(at, pairs + v % 100 * 2, 2);
-        v /= 100;
+    size_t n = digits_of(v), at = n;
+    for (; v >= 100; v /= 100) {
+        const char *pair = pairs + v % 100 * 2;
+        out[--at] = pair[1];
+        out[--at] = pair[0];
     }
     if (v >= 10) {
-        at -= 2;
-        memcpy(at, pairs + v * 2, 2);
+        out[--at] = pairs[v * 2 + 1];
+        out[--at] = pairs[v * 2];
     } else {
-        *--at = (char)('0' + v);
+        out[--at] = (char)('0' + v);
     }
-    size_t n = (size_t)(digits + sizeof digits - at);
-    memcpy(out, at, n);
     return n;
 }
 

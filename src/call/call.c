@@ -72,6 +72,13 @@ static void post(struct call *c, const struct call_env *env, int64_t delta_mt) {
     }
 }
 
+/* Whether the answer could have been longer: its length is then a lower bound of what the model had
+ * to say. */
+static bool was_cut_short(const struct call *c, int64_t generated) {
+    int64_t cap = c->reservation.out_cap;
+    return c->meter.was_cut_short || (cap >= 0 && generated >= cap);
+}
+
 /*
  * The one exit of every admitted call: the charge becomes the actual cost, or nothing when no
  * backend executed it.
@@ -111,7 +118,8 @@ static void settle(struct call *c, const struct call_env *env, enum status outco
         metric_add(&n->output_tokens, generated);
         if (outcome == ST_OK && r->count_source != COUNT_ESTIMATED && c->route.op != OP_EMBEDDINGS)
             output_model_observe(&c->live->output, r->prompt_tokens,
-                                 generated / i64_max(1, c->request.output.n), m->was_cut_short);
+                                 generated / i64_max(1, c->request.output.n),
+                                 was_cut_short(c, generated));
     }
     post(c, env, reservation_finish(&c->reservation, generated, is_executed));
     r->charge_mt = c->deployment->is_provisioned ? c->reservation.charged_mt : 0;

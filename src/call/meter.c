@@ -14,31 +14,37 @@ void meter_destroy(struct meter *m) {
 
 /* --- usage --- */
 
-static int64_t count_in(struct json_value object, struct str name) {
-    struct json_value v;
+static void read_count(struct json_value v, int64_t *out) {
     int64_t n;
-    return json_get(object, name, &v) && json_i64(v, &n) && n >= 0 ? n : -1;
+    if (json_i64(v, &n) && n >= 0)
+        *out = n;
 }
 
-static int64_t detail_in(struct json_value object, struct str details, struct str name) {
+/* {"cached_tokens": 1024} and {"reasoning_tokens": 0} */
+static void read_details(struct json_value details, struct str name, int64_t *out) {
     struct json_value v;
-    return json_get(object, details, &v) ? count_in(v, name) : -1;
+    if (json_get(details, name, &v))
+        read_count(v, out);
 }
 
 bool usage_read(struct json_value v, struct usage *out) {
-    struct usage u;
+    struct usage u = {-1, -1, -1, -1};
+    struct json_iter it;
+    struct str key;
     if (json_type(v) != JSON_OBJECT)
         return false;
-    u.prompt = count_in(v, STR("prompt_tokens"));
-    if (u.prompt >= 0) {
-        u.output = count_in(v, STR("completion_tokens"));
-        u.cached = detail_in(v, STR("prompt_tokens_details"), STR("cached_tokens"));
-        u.reasoning = detail_in(v, STR("completion_tokens_details"), STR("reasoning_tokens"));
-    } else {
-        u.prompt = count_in(v, STR("input_tokens"));
-        u.output = count_in(v, STR("output_tokens"));
-        u.cached = detail_in(v, STR("input_tokens_details"), STR("cached_tokens"));
-        u.reasoning = detail_in(v, STR("output_tokens_details"), STR("reasoning_tokens"));
+    json_fields(&it, v);
+    while (json_next_field(&it, &key, &v)) {
+        if (str_eq(key, STR("prompt_tokens")) || str_eq(key, STR("input_tokens")))
+            read_count(v, &u.prompt);
+        else if (str_eq(key, STR("completion_tokens")) || str_eq(key, STR("output_tokens")))
+            read_count(v, &u.output);
+        else if (str_eq(key, STR("prompt_tokens_details")) ||
+                 str_eq(key, STR("input_tokens_details")))
+            read_details(v, STR("cached_tokens"), &u.cached);
+        else if (str_eq(key, STR("completion_tokens_details")) ||
+                 str_eq(key, STR("output_tokens_details")))
+            read_details(v, STR("reasoning_tokens"), &u.reasoning);
     }
     if (u.prompt < 0 && u.output < 0)
         return false;
@@ -175,46 +181,86 @@ static bool take_events(struct meter *m, struct json_doc *doc, struct str *in, b
 
 /* --- an answer in one piece --- */
 
-/* The last `"usage": {...}` in a text that lost its beginning. */
-static void find_usage_in_tail(struct meter *m, struct json_doc *doc, struct str tail) {
-    ptrdiff_t at, found = -1, from = 0;
-    while ((at = str_find(str_skip(tail, (size_t)from), STR("\"usage\""))) >= 0) {
-        found = from + at;
-        from = found + 7;
-    }
-    if (found < 0)
-        return;
-    struct str rest = str_trim(str_skip(tail, (size_t)found + 7));
-    if (rest.n < 2 || rest.p[0] != ':')
-        return;
-    rest = str_trim(str_skip(rest, 1));
-    /* Usage holds numbers and objects of numbers: no braces in strings to be told apart. */
+/*
+ * How a valid JSON text goes on behind a value: the depth at its end, counted from the value's own
+ * level, when no earlier byte lies lower; 1 otherwise. A member of the root object is followed by
+ * what brings it to -1 at the very last byte.
+ */
+static int depth_at_end(struct str rest) {
     int depth = 0;
+    bool in_string = false;
     for (size_t i = 0; i < rest.n; i++) {
-        depth += rest.p[i] == '{';
-        depth -= rest.p[i] == '}';
-        if (depth > 0)
-            continue;
-        struct json_value v;
-        struct usage u;
-        if (rest.p[i] == '}' && json_parse(doc, rest.p, i + 1, &v, NULL) == ST_OK &&
-            usage_read(v, &u)) {
-            m->usage = u;
-            m->has_usage = true;
+        char c = rest.p[i];
+        if (in_string) {
+            i += c == '\\';
+            in_string = c != '"';
+        } else if (c == '"') {
+            in_string = true;
+        } else if (c == '{' || c == '[') {
+            depth++;
+        } else if (c == '}' || c == ']') {
+            if (depth-- == 0)
+                return i + 1 == rest.n ? -1 : 1;
         }
-        return;
     }
+    return depth;
+}
+
+/* The bytes of the object that begins a text of numbers and objects of numbers, as usage is. */
+static size_t object_length(struct str s) {
+    int depth = 0;
+    for (size_t i = 0; i < s.n; i++) {
+        depth += s.p[i] == '{';
+        depth -= s.p[i] == '}';
+        if (depth == 0)
+            return i + 1;
+    }
+    return 0;
+}
+
+/*
+ * Finds the root's member `"usage": {...}` from the end of the text, where servers write it, without
+ * reading the rest. A quote inside a string is escaped, so `"usage"` with both quotes is a string of
+ * its own; with a colon behind it is a name; and what follows the object tells whether it belongs to
+ * the root. Anything less certain is left to the full parse.
+ */
+static bool find_usage_at_end(struct meter *m, struct json_doc *doc, struct str text) {
+    const char *found = NULL;
+    while (text.n && (text.p[text.n - 1] == '\n' || text.p[text.n - 1] == '\r'))
+        text.n--;
+    for (size_t n = text.n; !found && n >= 7; n--) {
+        const char *q = memrchr(text.p, '"', n - 6);
+        if (!q)
+            return false;
+        n = (size_t)(q - text.p) + 7;
+        if (memcmp(q, "\"usage\"", 7) == 0)
+            found = q;
+    }
+    if (!found)
+        return false;
+    struct str rest = str_trim(str_skip(text, (size_t)(found - text.p) + 7));
+    if (rest.n < 2 || rest.p[0] != ':')
+        return false;
+    rest = str_trim(str_skip(rest, 1));
+    size_t n = rest.n && rest.p[0] == '{' ? object_length(rest) : 0;
+    struct json_value v;
+    struct usage u;
+    if (n == 0 || depth_at_end(str_skip(rest, n)) != -1 ||
+        json_parse(doc, rest.p, n, &v, NULL) != ST_OK || !usage_read(v, &u))
+        return false;
+    m->usage = u;
+    m->has_usage = true;
+    return true;
 }
 
 static void read_whole(struct meter *m, struct json_doc *doc, struct str text) {
-    struct json_value root, v, reason;
+    struct json_value root;
+    m->has_finished = true;
+    if (find_usage_at_end(m, doc, text) || m->is_tail_only)
+        return;
     if (json_parse(doc, text.p, text.n, &root, NULL) != ST_OK)
         return;
     find_usage(m, root);
-    m->has_finished = true;
-    read_choices(m, root);
-    if (json_get(root, STR("incomplete_details"), &v) && json_get(v, STR("reason"), &reason))
-        m->was_cut_short |= str_eq(json_str(reason), STR("max_output_tokens"));
 }
 
 static void keep(struct meter *m, struct str in) {
@@ -241,10 +287,7 @@ static void take_body(struct meter *m, struct json_doc *doc, struct str in, bool
         keep(m, in);
     if (!is_last || m->body.len == 0)
         return;
-    if (m->is_tail_only)
-        find_usage_in_tail(m, doc, buf_view(&m->body));
-    else
-        read_whole(m, doc, buf_view(&m->body));
+    read_whole(m, doc, buf_view(&m->body));
 }
 
 bool meter_take(struct meter *m, struct json_doc *doc, struct str *in, bool is_last,

@@ -7,10 +7,6 @@ _Static_assert(sizeof(llhttp_t) <= HTTP_PARSER_SIZE, "the parser fits in its rea
 
 enum { MAX_FIELDS = 128 };
 
-struct http_range {
-    uint32_t name_at, name_len, value_at, value_len;
-};
-
 static llhttp_t *parser_of(struct http_reader *r) {
     return (llhttp_t *)(void *)r->parser;
 }
@@ -29,9 +25,24 @@ static int refuse(struct http_reader *r, enum status st, const char *text) {
     return -1;
 }
 
+/* The text has moved, and the views into it move along. */
+static void move_fields(struct http_reader *r, const char *from) {
+    struct http_head *h = &r->head;
+    for (size_t i = 0; i < h->n_fields; i++) {
+        h->fields[i].name.p = r->text.p + (h->fields[i].name.p - from);
+        if (h->fields[i].value.p)
+            h->fields[i].value.p = r->text.p + (h->fields[i].value.p - from);
+    }
+}
+
 static int append(struct http_reader *r, const char *p, size_t n) {
+    const char *before = r->text.p;
     buf_put(&r->text, p, n);
-    return r->text.overflowed ? refuse(r, ST_HEAD_TOO_LARGE, "the head is too large") : 0;
+    if (UNLIKELY(r->text.overflowed))
+        return refuse(r, ST_HEAD_TOO_LARGE, "the head is too large");
+    if (UNLIKELY(r->text.p != before))
+        move_fields(r, before);
+    return 0;
 }
 
 /*
@@ -50,7 +61,7 @@ static int on_begin(llhttp_t *p) {
     buf_clear(&r->text);
     /* Most heads fit, so that they are not moved while they grow. */
     buf_reserve(&r->text, size_min(1024, r->text.ceiling));
-    r->n_ranges = 0;
+    r->head.n_fields = 0;
     r->method_end = r->target_end = 0;
     r->trailer_bytes = 0;
     return 0;
@@ -72,30 +83,33 @@ static int on_target_done(llhttp_t *p) {
     return 0;
 }
 
-/* A name may come in several pieces; the range grows until the value begins. */
+static struct http_field *last_field(struct http_reader *r) {
+    return &r->head.fields[r->head.n_fields - 1];
+}
+
+/* A name may come in several pieces; the field is complete enough for the next when it has a value. */
 static int on_name(llhttp_t *p, const char *at, size_t n) {
     struct http_reader *r = reader_of(p);
+    struct http_head *h = &r->head;
     if (!r->in_head)
         return drop_trailer(r, n);
-    if (r->n_ranges == 0 || r->ranges[r->n_ranges - 1].value_at != 0) {
-        if (r->n_ranges == MAX_FIELDS)
+    if (h->n_fields == 0 || last_field(r)->value.p) {
+        if (h->n_fields == MAX_FIELDS)
             return refuse(r, ST_HEAD_TOO_LARGE, "too many header fields");
-        if (r->n_ranges == r->cap_ranges) {
-            r->cap_ranges = r->cap_ranges ? r->cap_ranges * 2 : 20;
-            r->ranges = xrealloc(r->ranges, r->cap_ranges * sizeof *r->ranges);
+        if (h->n_fields == r->cap_fields) {
+            r->cap_fields = r->cap_fields ? r->cap_fields * 2 : 20;
+            h->fields = xrealloc(h->fields, r->cap_fields * sizeof *h->fields);
         }
-        r->ranges[r->n_ranges++] = (struct http_range){.name_at = (uint32_t)r->text.len};
+        h->fields[h->n_fields++] = (struct http_field){{r->text.p + r->text.len, 0}, {NULL, 0}};
     }
-    r->ranges[r->n_ranges - 1].name_len += (uint32_t)n;
+    last_field(r)->name.n += n;
     return append(r, at, n);
 }
 
 static int on_name_done(llhttp_t *p) {
     struct http_reader *r = reader_of(p);
-    if (!r->in_head)
-        return 0;
-    /* Never 0, since a name of at least one byte lies before it. */
-    r->ranges[r->n_ranges - 1].value_at = (uint32_t)r->text.len;
+    if (r->in_head)
+        last_field(r)->value.p = r->text.p + r->text.len;
     return 0;
 }
 
@@ -103,24 +117,8 @@ static int on_value(llhttp_t *p, const char *at, size_t n) {
     struct http_reader *r = reader_of(p);
     if (!r->in_head)
         return drop_trailer(r, n);
-    r->ranges[r->n_ranges - 1].value_len += (uint32_t)n;
+    last_field(r)->value.n += n;
     return append(r, at, n);
-}
-
-/* Turns ranges into views, now that the text no longer moves. */
-static void collect_fields(struct http_reader *r) {
-    free(r->head.fields);
-    r->head.n_fields = r->n_ranges;
-    r->head.fields = r->n_ranges ? xmalloc(r->n_ranges * sizeof *r->head.fields) : NULL;
-    for (uint32_t i = 0; i < r->n_ranges; i++) {
-        const struct http_range *g = &r->ranges[i];
-        r->head.fields[i] =
-            (struct http_field){{r->text.p + g->name_at, g->name_len},
-                                str_trim((struct str){r->text.p + g->value_at, g->value_len})};
-    }
-    free(r->ranges);
-    r->ranges = NULL;
-    r->n_ranges = r->cap_ranges = 0;
 }
 
 /* What the parser lets pass and we don't. */
@@ -128,7 +126,8 @@ static int judge_head(struct http_reader *r) {
     struct http_head *h = &r->head;
     size_t n_length = 0, n_encoding = 0, n_host = 0;
     for (size_t i = 0; i < h->n_fields; i++) {
-        struct str name = h->fields[i].name, value = h->fields[i].value;
+        struct str name = h->fields[i].name, value = str_trim(h->fields[i].value);
+        h->fields[i].value = value;
         switch (name.n) {
         case 4:
             n_host += str_ieq(name, STR("host"));
@@ -167,7 +166,6 @@ static int judge_head(struct http_reader *r) {
 
 static int on_head(llhttp_t *p) {
     struct http_reader *r = reader_of(p);
-    collect_fields(r);
     struct http_field *fields = r->head.fields;
     size_t n_fields = r->head.n_fields;
     r->head = (struct http_head){
@@ -262,9 +260,7 @@ void http_reader_drop_head(struct http_reader *r) {
                                  .content_length = r->head.content_length,
                                  .is_chunked = r->head.is_chunked,
                                  .keep_alive = r->head.keep_alive};
-    free(r->ranges);
-    r->ranges = NULL;
-    r->n_ranges = r->cap_ranges = 0;
+    r->cap_fields = 0;
     size_t ceiling = r->text.ceiling;
     buf_destroy(&r->text);
     buf_init(&r->text, ceiling);

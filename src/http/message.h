@@ -49,15 +49,14 @@ enum { HTTP_PARSER_SIZE = 104 };
 struct http_reader {
     _Alignas(8) unsigned char parser[HTTP_PARSER_SIZE];
     struct http_head head;
-    enum status error;         /* ST_OK, or why HTTP_EV_ERROR came */
-    const char *error_text;    /* static; what exactly is wrong */
-    struct buf text;           /* the head's bytes, owned */
-    struct http_range *ranges; /* owned: where in `text` names and values lie */
-    uint32_t n_ranges, cap_ranges;
-    struct str piece; /* the body piece of the last HTTP_EV_BODY */
+    enum status error;      /* ST_OK, or why HTTP_EV_ERROR came */
+    const char *error_text; /* static; what exactly is wrong */
+    struct buf text;        /* the head's bytes, owned */
+    size_t cap_fields;      /* of head.fields, which is owned */
+    struct str piece;       /* the body piece of the last HTTP_EV_BODY */
     size_t method_end, target_end;
     size_t trailer_bytes; /* of fields behind the body, which are dropped */
-    char before_lf; /* last byte of the head so far, for lines cut by a read */
+    char before_lf;       /* last byte of the head so far, for lines cut by a read */
     bool is_request, in_head, is_fold_possible, is_paused;
     uint8_t event; /* what a callback saw */
 };
