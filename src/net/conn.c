@@ -34,6 +34,7 @@ struct conn {
     uv_write_t *write; /* allocated with the first byte that has to wait */
     struct conn_opening *opening;
     struct loop_timer *linger;
+    struct list in_finishing;
     bool is_open, is_closing, is_finishing, is_shut, is_paused, is_incoming, has_queued;
 };
 
@@ -68,6 +69,7 @@ static void drop(struct conn *c) {
     c->is_closing = true;
     c->handlers = NULL;
     loop_timer_close(c->linger);
+    list_remove(&c->in_finishing);
     if (c->opening) {
         c->opening->conn = NULL;
         uv_cancel((uv_req_t *)&c->opening->lookup);
@@ -130,10 +132,20 @@ void conn_finish(struct conn *c) {
     c->is_finishing = true;
     c->handlers = NULL;
     c->linger = loop_timer_new(c->loop, LINGER_MS, 0, on_linger_over, c);
+    list_append(&c->loop->finishing, &c->in_finishing);
     if (c->is_paused)
         conn_resume(c);
     if (c->n_in_flight == 0)
         finish_now(c);
+}
+
+bool conn_end_finishing(struct loop *l) {
+    LIST_EACH (&l->finishing, it) {
+        struct conn *c = CONTAINER_OF(it, struct conn, in_finishing);
+        if (conn_queued(c) == 0)
+            drop(c);
+    }
+    return !list_is_empty(&l->finishing);
 }
 
 /* --- writing --- */

@@ -96,6 +96,7 @@ struct loop *loop_new(void) {
     pthread_mutex_init(&l->lock, NULL);
     l->last = &l->first;
     list_init(&l->deadlines);
+    list_init(&l->finishing);
     rc = uv_async_init(&l->uv, &l->wake, on_wake);
     assert(rc == 0);
     l->wake.data = l;
@@ -122,6 +123,9 @@ static void close_handle(uv_handle_t *h, void *arg) {
 
 void loop_free(struct loop *l) {
     on_wake(&l->wake); /* messages that nobody ran yet */
+    /* Last bytes of answers may still wait for slow clients; the linger timers bound the wait. */
+    while (conn_end_finishing(l))
+        uv_run(&l->uv, UV_RUN_ONCE);
     uv_walk(&l->uv, close_handle, NULL);
     while (uv_run(&l->uv, UV_RUN_DEFAULT) != 0)
         uv_walk(&l->uv, close_handle, NULL);

@@ -22,11 +22,15 @@ struct loop {
     uv_async_t wake;
     uv_timer_t tick;
     struct list deadlines; /* of struct deadline_class.in_loop */
+    struct list finishing; /* of struct conn.in_finishing: no owner ends them any more */
     pthread_mutex_t lock;  /* guards the messages and is_stopping: they come from other threads */
     struct loop_message *first, **last;
     bool is_stopping;
     char read_buffer[READ_SIZE + READ_SLACK];
     char tls_buffer[READ_SIZE + READ_SLACK]; /* decrypted bytes, likewise */
 };
+
+/* Drops the finishing connections that have sent everything; true while one still has bytes. */
+bool conn_end_finishing(struct loop *l);
 
 #endif

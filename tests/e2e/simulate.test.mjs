@@ -593,6 +593,25 @@ describe('the command', () => {
         assert.ok((await readSse(response)).error);
     });
 
+    test('what it has answered still reaches a slow reader after SIGTERM', async (t) => {
+        const sim = await spawnSimulator(t, '--profile', 'instant', '--context', '10000000');
+        const { hostname, port } = new URL(sim.url);
+        const socket = net.connect(Number(port), hostname);
+        socket.pause();
+        const text = 'x'.repeat(16 << 20); // more than the kernel takes at once
+        const body = JSON.stringify({ model: 'm', messages: [{ role: 'user', content: `[[echo:${text}]]` }] });
+        socket.write(`POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
+        await until(async () => (await sim.stats()).completed === 1);
+        sim.signal('SIGTERM');
+        await delay(100);
+        let n = 0;
+        socket.on('data', (d) => (n += d.length));
+        socket.resume();
+        await once(socket, 'end');
+        assert.ok(n > text.length, `${n} bytes came`);
+        assert.deepEqual(await sim.ended, { code: 0, signal: null });
+    });
+
     test('refuses options that make no sense', async () => {
         for (const [args, status] of [
             [['--profile', 'nobody'], 1], [['--fault', 'no-such'], 1], [['--listen', 'nowhere'], 1], [['--listen', '127.0.0.1:99999'], 1],
