@@ -19,6 +19,7 @@ enum option_kind {
     OPTION_NUMBER,   /* int64_t, within min..max */
     OPTION_DURATION, /* int64_t milliseconds: 250ms, 10s, 5m, 1h; a bare number is seconds */
     OPTION_SIZE,     /* int64_t bytes: 64k, 32M, 1G; a bare number is bytes */
+    OPTION_LIST,     /* struct buf: --name A --name B,C gives "A,B,C", up to its ceiling */
     OPTION_DECIMAL,  /* double, within min..max */
 };
 

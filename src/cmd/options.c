@@ -49,6 +49,16 @@ bool option_read(const struct option_row *row, const char *text, struct problem 
     case OPTION_TEXT:
         *(const char **)row->value = text;
         return true;
+    case OPTION_LIST: {
+        struct buf *list = row->value;
+        if (list->len)
+            buf_char(list, ',');
+        buf_str(list, str_of(text));
+        if (buf_status(list) == ST_OK)
+            return true;
+        (void)problem_set(why, ST_TOO_LARGE, name, "takes at most %zu bytes", list->ceiling);
+        return false;
+    }
     case OPTION_DECIMAL:
         if (!read_decimal(text, &d) || d < (double)row->min || d > (double)row->max) {
             (void)problem_set(why, ST_BAD_REQUEST, name,

@@ -158,6 +158,9 @@ static void put_value(struct buf *out, const struct option_row *row) {
     case OPTION_TEXT:
         buf_str(out, str_of(*(const char **)row->value));
         return;
+    case OPTION_LIST:
+        buf_str(out, buf_view(row->value));
+        return;
     case OPTION_DECIMAL:
         buf_printf(out, "%g", *(double *)row->value);
         return;

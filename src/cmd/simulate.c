@@ -17,7 +17,8 @@ struct simulate {
 
 /* What the command line says; -1 and 0 mean "as the profile has it". */
 struct words {
-    const char *listen, *profile, *models, *api_key, *fault;
+    const char *listen, *profile, *models, *api_key;
+    struct buf faults;
     double prefill_tps, decode_tps, time_scale;
     int64_t base_latency_ms, knee, slots, queue, output_tokens, context;
     bool has_prompt_cache, is_strict, is_json;
@@ -91,7 +92,7 @@ static enum status read_options(const struct words *w, struct sim_options *o, st
             w->has_prompt_cache ? (int64_t)((double)PROMPTCACHE_TTL_NS / w->time_scale) + 1 : 0,
     };
     TRY(read_profile(w, &o->profile, why));
-    return faults_parse(str_of(w->fault), &o->faults, why);
+    return faults_parse(buf_view(&w->faults), &o->faults, why);
 }
 
 static enum status run(const struct words *w, struct problem *why) {
@@ -129,7 +130,6 @@ int cmd_simulate(int argc, char **argv) {
         .listen = "127.0.0.1:9001",
         .profile = "gpt-4o",
         .models = "gpt-4o,gpt-4o-mini,text-embedding-3-small",
-        .fault = "",
         .prefill_tps = -1,
         .decode_tps = -1,
         .time_scale = 1,
@@ -140,6 +140,7 @@ int cmd_simulate(int argc, char **argv) {
         .output_tokens = 150,
         .context = 131072,
     };
+    buf_init(&w.faults, 4096);
     /* clang-format off */
     const struct option_row table[] = {
         {"listen", OPTION_TEXT, &w.listen, 0, 0, "HOST:PORT", "where to answer [127.0.0.1:9001]; port 0 takes a free one"},
@@ -158,7 +159,7 @@ int cmd_simulate(int argc, char **argv) {
         {"models", OPTION_TEXT, &w.models, 0, 0, "A,B", "names that GET /v1/models lists"},
         {"strict-models", OPTION_FLAG, &w.is_strict, 0, 0, NULL, "refuse other models"},
         {"api-key", OPTION_TEXT, &w.api_key, 0, 0, "KEY", "refuse callers without it"},
-        {"fault", OPTION_TEXT, &w.fault, 0, 0, "KIND[:RATE],...", "fail that part of the calls so: 429, 500, 503, slow-start, stall, disconnect, error, reset, garbage, no-usage, usage-every, burst, split, crlf"},
+        {"fault", OPTION_LIST, &w.faults, 0, 0, "KIND[:RATE],...", "fail that part of the calls so: 429, 500, 503, slow-start, stall, disconnect, error, reset, garbage, no-usage, usage-every, burst, split, crlf"},
         {NULL, OPTION_FLAG, NULL, 0, 0, NULL, NULL},
     };
     /* clang-format on */
@@ -168,12 +169,12 @@ int cmd_simulate(int argc, char **argv) {
         "A server with OpenAI's API whose answers are made up and whose timing is\n"
         "that of a model. Requests may order an answer or a fault by x-sim-* fields.\n",
         argc, argv);
-    if (n < 0)
-        return options_exit(n);
-    if (n > 0) {
-        fprintf(stderr, "weir simulate: unexpected word \"%s\"\n", argv[1]);
-        return EXIT_USAGE;
-    }
     struct problem why = {0};
-    return run(&w, &why) == ST_OK ? EXIT_OK : fail_with(&why);
+    int code = options_exit(n);
+    if (n > 0)
+        fprintf(stderr, "weir simulate: unexpected word \"%s\"\n", argv[1]);
+    else if (n == 0)
+        code = run(&w, &why) == ST_OK ? EXIT_OK : fail_with(&why);
+    buf_destroy(&w.faults);
+    return code;
 }

@@ -447,7 +447,7 @@ describe('faults on demand', () => {
     });
 
     test('an option orders faults for a share of all calls', async (t) => {
-        const often = await spawnSimulator(t, '--profile', 'instant', '--fault', '503:0.3,no-usage');
+        const often = await spawnSimulator(t, '--profile', 'instant', '--fault', '503:0.3,crlf', '--fault', 'no-usage');
         let failed = 0;
         for (let i = 0; i < 200; i++) {
             const response = await chat(often, { max_tokens: 1 });
