@@ -80,7 +80,7 @@ static void make_texts(struct upstream *u) {
              "data: {\"id\":\"usage\",\"object\":\"chat.completion.chunk\",\"created\":1700000000,"
              "\"model\":\"gpt-4o-mini\",\"choices\":[],\"usage\":{\"prompt_tokens\":200,"
              "\"completion_tokens\":%lld,\"total_tokens\":%lld}}\n\n",
-             (long long)u->options.n_events, (long long)(200 + u->options.n_events));
+             (long long)u->options.n_events, 200 + (long long)u->options.n_events);
     u->n_end_with_usage = put_chunked(u->end_with_usage, sizeof u->end_with_usage, text);
     memcpy(u->end_with_usage + u->n_end_with_usage, done, sizeof done);
     u->n_end_with_usage += sizeof done - 1;
