@@ -1,5 +1,7 @@
 #include "call/meter.h"
 
+#include "admit/reservation.h"
+
 void meter_init(struct meter *m, enum operation op, bool is_stream, bool must_strip) {
     *m = (struct meter){.is_stream = is_stream, .must_strip = must_strip, .op = op};
     m->usage = (struct usage){-1, -1, -1, -1};
@@ -14,9 +16,10 @@ void meter_destroy(struct meter *m) {
 
 /* --- usage --- */
 
+/* What is no count of tokens is as good as absent; sums of what is beyond any count could wrap. */
 static void read_count(struct json_value v, int64_t *out) {
     int64_t n;
-    if (json_i64(v, &n) && n >= 0)
+    if (json_i64(v, &n) && n >= 0 && n <= RESERVATION_TOKENS_MAX)
         *out = n;
 }
 
@@ -52,13 +55,17 @@ bool usage_read(struct json_value v, struct usage *out) {
     return true;
 }
 
-static void find_usage(struct meter *m, struct json_value object) {
+/* True when there is a usage object, even one without sense. */
+static bool find_usage(struct meter *m, struct json_value object) {
     struct json_value v;
     struct usage u;
-    if (json_get(object, STR("usage"), &v) && usage_read(v, &u)) {
+    if (!json_get(object, STR("usage"), &v))
+        return false;
+    if (usage_read(v, &u)) {
         m->usage = u;
         m->has_usage = true;
     }
+    return json_type(v) == JSON_OBJECT;
 }
 
 /* --- one event of a stream --- */
@@ -138,12 +145,8 @@ static bool pass_event(struct meter *m, struct json_doc *doc, const struct sse_e
         read_response_event(m, root);
         return true;
     }
-    bool had_usage = m->has_usage;
-    m->has_usage = false;
     bool has_choice = read_choices(m, root);
-    find_usage(m, root);
-    bool is_usage_chunk = m->has_usage && !has_choice;
-    m->has_usage |= had_usage;
+    bool is_usage_chunk = find_usage(m, root) && !has_choice;
     if (json_get(root, STR("error"), &v) && json_type(v) == JSON_OBJECT)
         m->has_error = true;
     return !(is_usage_chunk && m->must_strip);
