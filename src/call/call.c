@@ -40,7 +40,6 @@ void call_destroy(struct call *c) {
     buf_destroy(&c->caller_fields);
     buf_destroy(&c->send_head);
     buf_destroy(&c->model_text);
-    buf_destroy(&c->options);
     buf_destroy(&c->reply_body);
     meter_destroy(&c->meter);
 }
@@ -51,7 +50,6 @@ static void drop_request(struct call *c) {
     buf_destroy(&c->caller_fields);
     buf_destroy(&c->send_head);
     buf_destroy(&c->model_text);
-    buf_destroy(&c->options);
     c->n_send = 0;
 }
 

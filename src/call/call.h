@@ -88,10 +88,10 @@ struct call {
     int attempt_status; /* the backend's HTTP status, 0 before its head */
     int64_t attempt_retry_ms, attempt_remaining, attempt_reset_ms;
 
-    struct buf body;                /* the caller's request body, owned */
-    struct buf caller_fields;       /* the caller's fields that every attempt sends, owned */
-    struct buf send_head;           /* of the upstream request, owned */
-    struct buf model_text, options; /* what replaces members of the body, owned */
+    struct buf body;          /* the caller's request body, owned */
+    struct buf caller_fields; /* the caller's fields that every attempt sends, owned */
+    struct buf send_head;     /* of the upstream request, owned */
+    struct buf model_text;    /* what replaces `model` in the body, owned */
     struct iovec send[CALL_IOV];
     int n_send;
     struct meter meter;

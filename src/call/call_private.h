@@ -5,7 +5,7 @@
 #include "call/call.h"
 
 /* forward.c: lays out `send` for the backend at hand. `head` is NULL on a further attempt: what the
- * caller's head and options give was kept from the first, since the parsed body is gone by then. */
+ * caller's head gives was kept from the first, since the parsed body is gone by then. */
 void forward_prepare(struct call *c, const struct http_head *head);
 
 /* refusal.c: the text of a refusal by a limit. */

@@ -57,35 +57,6 @@ static struct str model_for(const struct call *c) {
     return c->backend->model_name.n ? c->backend->model_name : c->deployment->model->name;
 }
 
-/* stream_options with include_usage, and whatever else the caller had put there. */
-static void put_stream_options(struct json_writer *w, const struct request *r) {
-    struct json_iter it;
-    struct json_value v;
-    struct str key;
-    json_begin_object(w);
-    if (r->options_at.end) {
-        json_fields(&it, r->options);
-        while (json_next_field(&it, &key, &v)) {
-            int64_t n;
-            if (str_eq(key, STR("include_usage")))
-                continue;
-            if (json_type(v) == JSON_BOOL) {
-                json_key(w, key);
-                json_bool_value(w, json_bool(v));
-            } else if (json_type(v) == JSON_STRING) {
-                json_key(w, key);
-                json_str_value(w, json_str(v));
-            } else if (json_i64(v, &n)) {
-                json_key(w, key);
-                json_i64_value(w, n);
-            }
-        }
-    }
-    json_key(w, STR("include_usage"));
-    json_bool_value(w, true);
-    json_end_object(w);
-}
-
 static bool must_ask_for_usage(const struct call *c) {
     return c->request.is_stream && !c->request.wants_usage &&
            (c->route.op == OP_CHAT || c->route.op == OP_COMPLETIONS);
@@ -97,11 +68,8 @@ struct edit {
     struct str text;
 };
 
-/*
- * Lays out the body as slices of the caller's bytes with replacements between. `options` is the text
- * of stream_options, empty when it stays as it is. The edits come in the order of the body.
- */
-static void lay_out_body(struct call *c, struct str model_text, struct str options_text) {
+/* Lays out the body as slices of the caller's bytes with replacements between, in their order. */
+static void lay_out_body(struct call *c, struct str model_text) {
     const struct request *r = &c->request;
     struct edit edits[2];
     int n = 0;
@@ -109,10 +77,8 @@ static void lay_out_body(struct call *c, struct str model_text, struct str optio
         edits[n++] = (struct edit){r->model_at.begin, r->model_at.end, model_text};
     else
         edits[n++] = (struct edit){r->open_at, r->open_at, model_text};
-    if (options_text.n) {
-        struct edit e = r->options_at.end
-                            ? (struct edit){r->options_at.begin, r->options_at.end, options_text}
-                            : (struct edit){r->close_at, r->close_at, options_text};
+    if (must_ask_for_usage(c)) {
+        struct edit e = {r->ask_at.begin, r->ask_at.end, r->ask_text};
         if (e.begin < edits[0].begin) {
             edits[n++] = edits[0];
             edits[0] = e;
@@ -139,25 +105,16 @@ void forward_prepare(struct call *c, const struct http_head *head) {
         buf_reserve(&c->caller_fields, 512);
         put_caller_fields(&c->caller_fields, head);
         buf_lit(&c->caller_fields, "\r\n");
-        if (must_ask_for_usage(c)) {
-            struct json_writer w;
-            buf_init(&c->options, 4096);
-            if (!r->options_at.end)
-                buf_str(&c->options, r->is_empty_object ? STR("\"stream_options\":")
-                                                        : STR(",\"stream_options\":"));
-            json_writer_init(&w, &c->options, 0);
-            put_stream_options(&w, r);
-        }
     }
     buf_clear(&c->model_text);
     if (!r->model_at.end)
         buf_lit(&c->model_text, "\"model\":");
     json_quote(&c->model_text, model_for(c));
-    if (!r->model_at.end && (!r->is_empty_object || c->options.len))
+    if (!r->model_at.end && !r->is_empty_object)
         buf_char(&c->model_text, ',');
 
     c->n_send = 2; /* the head comes first; its bytes are known last */
-    lay_out_body(c, buf_view(&c->model_text), buf_view(&c->options));
+    lay_out_body(c, buf_view(&c->model_text));
     size_t length = 0;
     for (int i = 2; i < c->n_send; i++)
         length += c->send[i].iov_len;

@@ -225,25 +225,60 @@ static enum status read_count(enum member m, struct json_value v, int64_t min, i
     return ST_OK;
 }
 
-static enum status read_stream_options(struct request *r, struct json_value v,
-                                       struct problem *why) {
+/*
+ * Where the value of an object's `index`th member stands, in a text that is known to be valid and in
+ * which that value is a single word. The parser tells places of the root's members only.
+ */
+static struct json_span word_at(const char *text, size_t begin, int index) {
+    int depth = 0, n = -1;
+    size_t i = begin + 1;
+    for (; n < index; i++) {
+        if (text[i] == '"') {
+            while (text[++i] != '"')
+                i += text[i] == '\\';
+        } else if (text[i] == '{' || text[i] == '[') {
+            depth++;
+        } else if (text[i] == '}' || text[i] == ']') {
+            depth--;
+        } else if (text[i] == ':') {
+            n += depth == 0;
+        }
+    }
+    while (text[i] < 'a')
+        i++;
+    struct json_span at = {i, i};
+    while (text[at.end] >= 'a' && text[at.end] <= 'z')
+        at.end++;
+    return at;
+}
+
+static enum status read_stream_options(struct request *r, const char *text, struct json_value v,
+                                       struct json_span at, struct problem *why) {
     struct json_iter it;
     struct json_value value;
     struct str key;
-    int n = 0;
+    int n = 0, index = 0;
+    r->ask_at = at;
+    r->ask_text = STR("{\"include_usage\":true}");
     if (json_type(v) == JSON_NULL)
         return ST_OK;
     if (json_type(v) != JSON_OBJECT)
         return problem_set(why, ST_BAD_REQUEST, STR("stream_options"),
                            "stream_options must be an object.");
     json_fields(&it, v);
-    while (json_next_field(&it, &key, &value)) {
+    for (; json_next_field(&it, &key, &value); index++) {
         if (!str_eq(key, STR("include_usage")))
             continue;
         if (n++ || (json_type(value) != JSON_BOOL && json_type(value) != JSON_NULL))
             return problem_set(why, ST_BAD_REQUEST, STR("stream_options.include_usage"),
                                "stream_options.include_usage must be true or false, once.");
         r->wants_usage = json_bool(value);
+        r->ask_at = word_at(text, at.begin, index);
+        r->ask_text = STR("true");
+    }
+    if (n == 0 && index > 0) {
+        r->ask_at = (struct json_span){at.begin + 1, at.begin + 1};
+        r->ask_text = STR("\"include_usage\":true,");
     }
     return ST_OK;
 }
@@ -264,9 +299,7 @@ static enum status read_member(struct request *r, enum member m, enum operation 
         r->is_stream = json_bool(v);
         return ST_OK;
     case MEMBER_STREAM_OPTIONS:
-        r->options = v;
-        r->options_at = at;
-        return read_stream_options(r, v, why);
+        return read_stream_options(r, text, v, at, why);
     case MEMBER_MAX_TOKENS:
         return read_count(m, v, 0, INT64_C(1) << 40, &r->output.max_tokens, why);
     case MEMBER_MAX_COMPLETION_TOKENS:
@@ -323,6 +356,8 @@ enum status request_read(struct json_doc *doc, const char *text, size_t len, enu
     r.open_at = (size_t)((const char *)memchr(text, '{', len) - text) + 1;
     r.close_at = (size_t)((const char *)memrchr(text, '}', len) - text);
     r.is_empty_object = true;
+    r.ask_at = (struct json_span){r.close_at, r.close_at};
+    r.ask_text = STR(",\"stream_options\":{\"include_usage\":true}");
     struct json_iter it;
     struct str key;
     struct json_span key_at, at;

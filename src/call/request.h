@@ -13,9 +13,10 @@ struct request {
     size_t close_at;           /* of its last one */
     bool is_empty_object;
     bool is_stream;
-    bool wants_usage;            /* stream_options.include_usage is true */
-    struct json_span options_at; /* stream_options' value; empty when absent */
-    struct json_value options;   /* valid until the next parse */
+    bool wants_usage; /* stream_options.include_usage is true */
+    /* The change of the body that sets it: these bytes (none: an insertion) become this text. */
+    struct json_span ask_at;
+    struct str ask_text; /* static */
     struct output_request output;
     int64_t prompt_tokens; /* estimated */
     int64_t prompt_chars;  /* of text, as the standard limits count it */

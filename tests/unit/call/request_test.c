@@ -56,7 +56,6 @@ static void reads_the_members_of_accounting(void **state) {
     r = must_read(OP_CHAT, "{" HI "}");
     assert_null(r.model.p);
     assert_int_equal(r.model_at.end, 0);
-    assert_int_equal(r.options_at.end, 0);
     assert_int_equal(output_cap(&r.output), -1);
     assert_int_equal(r.output.n, 1);
     assert_false(r.is_stream || r.wants_usage || r.is_empty_object);
@@ -209,10 +208,6 @@ static void spans_show_where_members_stand(void **state) {
         assert_true(str_trim((struct str){text, r.open_at}).n == 1);
         assert_true(str_trim(str_skip((struct str){text, text_len}, r.close_at)).n == 1);
     }
-    struct request r = must_read(OP_CHAT, "{'stream_options': {'a':1} ," HI "}");
-    assert_true(
-        str_eq((struct str){text + r.options_at.begin, r.options_at.end - r.options_at.begin},
-               STR("{\"a\":1}")));
 }
 
 /* --- prompts --- */
