@@ -72,6 +72,10 @@ struct problem {
     char message[512]; /* a sentence */
 };
 
+static inline void problem_clear(struct problem *why) {
+    why->target[0] = why->message[0] = '\0';
+}
+
 /* Fills `why` and returns `st`, so that a failing check is one line. `why` may be NULL. */
 enum status problem_set(struct problem *why, enum status st, struct str target, const char *format,
                         ...) PRINTF_LIKE(4, 5);

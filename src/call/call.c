@@ -44,17 +44,19 @@ void call_destroy(struct call *c) {
     meter_destroy(&c->meter);
 }
 
-/* What was kept to send the request again; not needed once an answer has begun. */
+/* What was kept to send the request again; not needed once an answer has begun. The body is the
+ * gateway's to take. */
 static void drop_request(struct call *c) {
-    buf_destroy(&c->body);
     buf_destroy(&c->caller_fields);
     buf_destroy(&c->send_head);
     buf_destroy(&c->model_text);
     c->n_send = 0;
 }
 
-static int64_t now_of(const struct call_env *env) {
-    return clock_now_ns(env->clock);
+/* Every event begins here: its time is read once, since it takes microseconds. Only admission reads
+ * the clock itself, anew in each of its passes. */
+static void begin_event(struct call *c, const struct call_env *env) {
+    c->now_ns = clock_now_ns(env->clock);
 }
 
 /* --- money: every post to the bucket is made here --- */
@@ -64,9 +66,9 @@ static void post(struct call *c, const struct call_env *env, int64_t delta_mt) {
         return;
     if (delta_mt != 0) {
         c->receipt.level_end_mt = bucket_adjust(&c->live->bucket, delta_mt, env->clock);
-        minute_post(&c->live->minutes, now_of(env), delta_mt);
+        minute_post(&c->live->minutes, c->now_ns, delta_mt);
     } else {
-        c->receipt.level_end_mt = bucket_level_mt(&c->live->bucket, now_of(env));
+        c->receipt.level_end_mt = bucket_level_mt(&c->live->bucket, c->now_ns);
     }
 }
 
@@ -88,7 +90,7 @@ static void settle(struct call *c, const struct call_env *env, enum status outco
     struct receipt *r = &c->receipt;
     struct live_counters *n = &c->live->counters;
     r->outcome = outcome;
-    r->end_ns = now_of(env);
+    r->end_ns = c->now_ns;
     int64_t generated = 0;
     if (is_executed) {
         const struct meter *m = &c->meter;
@@ -126,7 +128,7 @@ static void settle(struct call *c, const struct call_env *env, enum status outco
 }
 
 /* Ends the attempt on the backend at hand, if there is one. */
-static void end_attempt(struct call *c, const struct call_env *env, enum balance_outcome outcome) {
+static void end_attempt(struct call *c, enum balance_outcome outcome) {
     if (!c->has_attempt)
         return;
     c->has_attempt = false;
@@ -137,7 +139,7 @@ static void end_attempt(struct call *c, const struct call_env *env, enum balance
         .remaining = c->attempt_remaining,
         .reset_ms = c->attempt_reset_ms,
     };
-    balance_done(&b->balance, now_of(env), c->balance_estimate, &a);
+    balance_done(&b->balance, c->now_ns, c->balance_estimate, &a);
     metric_add(&b->outcomes[outcome], 1);
 }
 
@@ -305,7 +307,7 @@ static enum status admit_provisioned(struct call *c, const struct call_env *env)
     r->retry_after_ms = v.retry_after_ms;
     if (!v.admitted)
         return ST_DEPLOYMENT_FULL;
-    minute_post(&c->live->minutes, now_of(env), c->reservation.charged_mt);
+    minute_post(&c->live->minutes, c->now_ns, c->reservation.charged_mt);
     c->balance_estimate = c->reservation.charged_mt;
     return ST_OK;
 }
@@ -356,12 +358,12 @@ static enum status judge(struct call *c, const struct call_env *env, struct prob
 /* Chooses a backend among those not tried yet. */
 static bool choose(struct call *c, const struct call_env *env) {
     const struct deployment *d = c->deployment;
-    struct balance_backend *candidates[BALANCE_BACKENDS_MAX];
+    struct balance_backend *candidates[BALANCE_BACKENDS_MAX] UNINITIALIZED;
     size_t n = size_min(d->n_backends, BALANCE_BACKENDS_MAX);
     for (size_t i = 0; i < n; i++)
         candidates[i] = &c->view->backends[d->backends[i]->index]->balance;
     struct balance_ask ask = {
-        .now_ns = now_of(env), .estimate = c->balance_estimate, .tried = c->tried};
+        .now_ns = c->now_ns, .estimate = c->balance_estimate, .tried = c->tried};
     int at = balance_pick(candidates, n, &ask, env->rng);
     if (at < 0)
         return false;
@@ -377,26 +379,26 @@ static bool choose(struct call *c, const struct call_env *env) {
 }
 
 /* When the first of all backends may take calls again. */
-static int64_t earliest_retry_ms(const struct call *c, const struct call_env *env) {
+static int64_t earliest_retry_ms(const struct call *c) {
     const struct deployment *d = c->deployment;
-    struct balance_backend *candidates[BALANCE_BACKENDS_MAX];
+    struct balance_backend *candidates[BALANCE_BACKENDS_MAX] UNINITIALIZED;
     size_t n = size_min(d->n_backends, BALANCE_BACKENDS_MAX);
     for (size_t i = 0; i < n; i++)
         candidates[i] = &c->view->backends[d->backends[i]->index]->balance;
-    return balance_retry_after_ms(candidates, n, now_of(env));
+    return balance_retry_after_ms(candidates, n, c->now_ns);
 }
 
 /* The attempt is over without an answer: another backend, or `st` for the caller. */
 static enum call_action try_another(struct call *c, const struct call_env *env, enum status st,
                                     enum balance_outcome outcome, struct str why_text) {
     struct problem why = {0};
-    end_attempt(c, env, outcome);
+    end_attempt(c, outcome);
     if (choose(c, env)) {
         forward_prepare(c, NULL);
         return CALL_SEND;
     }
     if (st == ST_UPSTREAM_BUSY) {
-        c->receipt.retry_after_ms = earliest_retry_ms(c, env);
+        c->receipt.retry_after_ms = earliest_retry_ms(c);
         refusal_describe(c, st, &why);
     } else if (why_text.n) {
         (void)problem_set(&why, st, STR(""), "%s (%.*s)", status_info(st)->text.p,
@@ -407,9 +409,12 @@ static enum call_action try_another(struct call *c, const struct call_env *env, 
 
 enum call_action call_submit(struct call *c, const struct call_env *env,
                              const struct http_head *head, struct buf body) {
-    struct problem why = {0};
+    struct problem why UNINITIALIZED;
     struct receipt *r = &c->receipt;
     assert(c->state == CALL_NEW);
+    problem_clear(&why);
+    begin_event(c, env);
+    begin_event(c, env);
     c->body = body;
     r->bytes_in = (int64_t)body.len;
     enum status st = judge(c, env, &why);
@@ -420,7 +425,7 @@ enum call_action call_submit(struct call *c, const struct call_env *env,
             refusal_describe(c, st, &why);
         }
     }
-    r->admitted_ns = now_of(env);
+    r->admitted_ns = clock_now_ns(env->clock); /* how long it took to judge counts too */
     if (st != ST_OK)
         return call_refuse(c, st, &why);
     metric_add(&c->live->counters.admitted, 1);
@@ -428,7 +433,7 @@ enum call_action call_submit(struct call *c, const struct call_env *env,
     c->is_admitted = true;
     c->state = CALL_WAITING;
     if (!choose(c, env)) {
-        r->retry_after_ms = earliest_retry_ms(c, env);
+        r->retry_after_ms = earliest_retry_ms(c);
         refusal_describe(c, ST_UPSTREAM_BUSY, &why);
         return give_up(c, env, ST_UPSTREAM_BUSY, &why);
     }
@@ -461,6 +466,7 @@ static bool is_event_stream(const struct http_head *head) {
 enum call_action call_on_head(struct call *c, const struct call_env *env,
                               const struct http_head *head) {
     assert(c->state == CALL_WAITING || c->state == CALL_DRAINING);
+    begin_event(c, env);
     c->attempt_status = head->status;
     read_limits(c, head);
     enum balance_outcome outcome = balance_outcome_of(head->status);
@@ -473,7 +479,7 @@ enum call_action call_on_head(struct call *c, const struct call_env *env,
         memcpy(text + n, " from the model server", 22);
         return try_another(c, env, ST_UPSTREAM_FAILED, outcome, (struct str){text, n + 22});
     }
-    c->receipt.first_byte_ns = now_of(env);
+    c->receipt.first_byte_ns = c->now_ns;
     c->receipt.http_status = head->status;
     bool strips = c->request.is_stream && !c->request.wants_usage;
     meter_destroy(&c->meter);
@@ -499,7 +505,7 @@ static void charge_progress(struct call *c, const struct call_env *env) {
 /* The answer is complete. */
 static void complete(struct call *c, const struct call_env *env) {
     bool is_executed = c->attempt_status / 100 == 2;
-    end_attempt(c, env, balance_outcome_of(c->attempt_status));
+    end_attempt(c, balance_outcome_of(c->attempt_status));
     enum status outcome = c->state == CALL_DRAINING ? ST_CLIENT_GONE
                           : is_executed             ? ST_OK
                                                     : ST_BAD_REQUEST;
@@ -508,6 +514,7 @@ static void complete(struct call *c, const struct call_env *env) {
 
 bool call_on_body(struct call *c, const struct call_env *env, struct str *in, bool is_last,
                   struct meter_out *out) {
+    begin_event(c, env);
     size_t before = in->n;
     bool had_usage = c->meter.has_usage;
     bool has_more = meter_take(&c->meter, env->doc, in, is_last, out);
@@ -533,9 +540,10 @@ static enum balance_outcome outcome_of_failure(enum status st) {
 
 enum call_action call_on_fail(struct call *c, const struct call_env *env, enum status st,
                               struct str why) {
+    begin_event(c, env);
     if (c->state == CALL_WAITING)
         return try_another(c, env, st, outcome_of_failure(st), why);
-    end_attempt(c, env, BALANCE_FAILED);
+    end_attempt(c, BALANCE_FAILED);
     bool was_draining = c->state == CALL_DRAINING;
     bool is_executed = c->attempt_status / 100 == 2;
     settle(c, env, was_draining ? ST_CLIENT_GONE : st, is_executed);
@@ -561,12 +569,13 @@ enum call_action call_on_fail(struct call *c, const struct call_env *env, enum s
 
 enum call_action call_on_gone(struct call *c, const struct call_env *env, bool has_sent) {
     assert(c->state == CALL_WAITING || c->state == CALL_ANSWERING);
+    begin_event(c, env);
     if (has_sent && c->backend->on_client_gone == CLIENT_GONE_DRAIN) {
         c->state = CALL_DRAINING;
         return CALL_DRAIN;
     }
     bool was_answered = c->state == CALL_ANSWERING;
-    end_attempt(c, env, was_answered ? BALANCE_SERVED : BALANCE_SILENT);
+    end_attempt(c, was_answered ? BALANCE_SERVED : BALANCE_SILENT);
     settle(c, env, ST_CLIENT_GONE, was_answered ? c->attempt_status / 100 == 2 : has_sent);
     if (!was_answered)
         c->receipt.http_status = status_info(ST_CLIENT_GONE)->http;
@@ -576,7 +585,8 @@ enum call_action call_on_gone(struct call *c, const struct call_env *env, bool h
 void call_abandon(struct call *c, const struct call_env *env) {
     if (c->state == CALL_NEW || c->state == CALL_SETTLED)
         return;
-    end_attempt(c, env, BALANCE_SILENT);
+    begin_event(c, env);
+    end_attempt(c, BALANCE_SILENT);
     settle(c, env, ST_SHUTTING_DOWN, c->attempt_status / 100 == 2);
 }
 

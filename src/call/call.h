@@ -70,6 +70,7 @@ enum { CALL_IOV = 8, CALL_ID_LEN = 36, CALL_CLIENT_ID_MAX = 64 };
 struct call {
     enum call_state state;
     struct live_view *view; /* borrowed from the loop's lease, which outlives the call */
+    int64_t now_ns;         /* the time of the event at hand */
     struct route route;
     const struct account *account;
     const struct deployment *deployment;
@@ -88,7 +89,7 @@ struct call {
     int attempt_status; /* the backend's HTTP status, 0 before its head */
     int64_t attempt_retry_ms, attempt_remaining, attempt_reset_ms;
 
-    struct buf body;          /* the caller's request body, owned */
+    struct buf body; /* the caller's request body, owned; of no use once an answer has begun */
     struct buf caller_fields; /* the caller's fields that every attempt sends, owned */
     struct buf send_head;     /* of the upstream request, owned */
     struct buf model_text;    /* what replaces `model` in the body, owned */

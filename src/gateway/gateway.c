@@ -9,9 +9,10 @@
 enum {
     /* A client that does not read: its backend is stopped above the first mark. */
     HIGH_WATER = 256 << 10,
-    LOG_FLUSH_BYTES = 32 << 10,
+    LOG_FLUSH_BYTES = 128 << 10,
     LOG_LINES_MAX = 1 << 20,
     LOG_FLUSH_MS = 100,
+    SPARE_CALLS = 128,
     BACKEND_IDLE_MS = 4000, /* below the 5 s after which uvicorn, and so vLLM, closes */
 };
 
@@ -26,6 +27,9 @@ struct gateway {
     struct buf lines; /* of the access log, waiting to be handed over */
     struct loop_timer *flush_timer, *grace_timer;
     struct list calls; /* of struct gateway_call.in_gateway */
+    struct list spare; /* ended calls, to be used again: their memory is warm */
+    int n_spare;
+    int64_t wall_minus_mono_us; /* what the wall clock has over the monotonic one, now and then */
     struct metrics_shard metrics;
     void (*drained)(void *arg);
     void *drained_arg;
@@ -58,9 +62,14 @@ void gateway_flush_log(struct gateway *g) {
         log_write(g->log, &g->lines);
 }
 
+static void set_wall_clock(struct gateway *g) {
+    g->wall_minus_mono_us = os_wall_us() - os_now_ns() / NS_PER_US;
+}
+
 static void on_flush(void *arg) {
     struct gateway *g = arg;
     gateway_flush_log(g);
+    set_wall_clock(g);
     metric_add(&g->metrics.connections,
                server_connections(g->server) - metric_read(&g->metrics.connections));
 }
@@ -71,7 +80,7 @@ static void write_line(struct gateway *g, const struct gateway_call *gc) {
         return;
     if (g->lines.cap == 0)
         buf_reserve(&g->lines, LOG_FLUSH_BYTES + 4096);
-    os_format_time(os_wall_us(), time);
+    os_format_time(gc->call.receipt.end_ns / NS_PER_US + g->wall_minus_mono_us, time);
     call_put_access_line(&gc->call, time, gc->client, &g->lines);
     metric_add(&g->metrics.log_lines, 1);
     if (g->lines.len >= LOG_FLUSH_BYTES)
@@ -80,9 +89,30 @@ static void write_line(struct gateway *g, const struct gateway_call *gc) {
 
 /* --- a call's beginning and end --- */
 
+static struct gateway_call *take_spare(struct gateway *g) {
+    struct gateway_call *gc;
+    if (list_is_empty(&g->spare)) {
+        gc = xmalloc(sizeof *gc);
+        gc->in_gateway = (struct list){NULL, NULL};
+        return gc;
+    }
+    gc = CONTAINER_OF(g->spare.prev, struct gateway_call, in_gateway);
+    list_remove(&gc->in_gateway);
+    g->n_spare--;
+    return gc;
+}
+
+static void give_spare(struct gateway *g, struct gateway_call *gc) {
+    if (g->n_spare >= SPARE_CALLS) {
+        free(gc);
+        return;
+    }
+    g->n_spare++;
+    list_append(&g->spare, &gc->in_gateway);
+}
+
 static struct gateway_call *begin(struct gateway *g, struct exchange *x) {
-    struct gateway_call *gc = xmalloc(sizeof *gc);
-    gc->in_gateway = (struct list){NULL, NULL};
+    struct gateway_call *gc = take_spare(g);
     gc->gateway = g;
     gc->lease = g->lease;
     gc->lease->refs++;
@@ -117,9 +147,10 @@ static void end(struct gateway_call *gc) {
     histogram_observe(&m->duration, (r->end_ns - r->start_ns) / NS_PER_US);
     write_line(g, gc);
     list_remove(&gc->in_gateway);
+    server_recycle(g->server, &gc->call.body);
     call_destroy(&gc->call);
     lease_unref(gc->lease);
-    free(gc);
+    give_spare(g, gc);
     if (g->drained && list_is_empty(&g->calls) && server_connections(g->server) == 0)
         finish_draining(g);
 }
@@ -290,6 +321,7 @@ static void upstream_head(void *user, const struct http_head *head) {
         perform(gc, action);
         return;
     }
+    server_recycle(gc->gateway->server, &c->body);
     if (!gc->exchange)
         return; /* draining */
     exchange_drop_request(gc->exchange);
@@ -362,6 +394,8 @@ struct gateway *gateway_new(struct loop *l, const struct gateway_settings *setti
     g->doc = json_doc_new();
     os_random(&g->rng.state, sizeof g->rng.state);
     list_init(&g->calls);
+    list_init(&g->spare);
+    set_wall_clock(g);
     buf_init(&g->lines, LOG_LINES_MAX);
     g->lease = lease_new(plan, l, &g->settings, NULL);
     g->server = server_new(l, &settings->limits, &server_handler, g);
@@ -435,6 +469,8 @@ void gateway_free(struct gateway *g) {
     loop_timer_close(g->flush_timer);
     loop_timer_close(g->grace_timer);
     gateway_flush_log(g);
+    LIST_EACH (&g->spare, it)
+        free(CONTAINER_OF(it, struct gateway_call, in_gateway));
     lease_unref(g->lease);
     json_doc_free(g->doc);
     buf_destroy(&g->lines);

@@ -9,7 +9,7 @@
 
 /* One read buffer serves all connections of a loop: a handler sees its bytes only during its call.
  * The slack behind lets parsers read past the end. */
-enum { READ_SIZE = 65536, READ_SLACK = 64 };
+enum { READ_SIZE = 65536, READ_SLACK = 64, GATHER_SIZE = 16384 };
 
 struct loop_message {
     struct loop_message *next;
@@ -27,6 +27,7 @@ struct loop {
     struct loop_message *first, **last;
     bool is_stopping;
     char read_buffer[READ_SIZE + READ_SLACK];
+    char gather_buffer[GATHER_SIZE];
     char tls_buffer[READ_SIZE + READ_SLACK]; /* decrypted bytes, likewise */
 };
 

@@ -41,9 +41,14 @@ static char *put_digits(char *at, int value, int n) {
 }
 
 void os_format_time(int64_t wall_us, char *out) {
+    /* The calendar is asked once a second and thread. */
+    static _Thread_local time_t last;
+    static _Thread_local struct tm tm;
     time_t s = (time_t)(wall_us / 1000000);
-    struct tm tm;
-    gmtime_r(&s, &tm);
+    if (s != last || tm.tm_year == 0) {
+        gmtime_r(&s, &tm);
+        last = s;
+    }
     out = put_digits(out, tm.tm_year + 1900, 4);
     *out++ = '-';
     out = put_digits(out, tm.tm_mon + 1, 2);

@@ -7,7 +7,7 @@
 
 /* Holds the largest head that an application may pass on from elsewhere, 64 KiB of names and values,
  * with what stands between them and the fields of our own. */
-enum { HEAD_SCRATCH = 96 << 10 };
+enum { HEAD_SCRATCH = 96 << 10, SPARE_BODIES = 16, SPARE_BODY_MAX = 64 << 10 };
 
 /* States of a connection; being in one means being in that state's list. */
 enum state {
@@ -32,6 +32,8 @@ struct server {
     void (*on_idle)(void *arg);
     void *on_idle_arg;
     bool is_draining;
+    struct buf spare[SPARE_BODIES]; /* memory for bodies, kept from one request to the next */
+    int n_spare;
 };
 
 struct exchange {
@@ -145,7 +147,7 @@ static void finish(struct exchange *x) {
     }
     assert(x->state == STATE_ANSWERING);
     http_reader_drop_head(&x->reader);
-    buf_destroy(&x->body);
+    server_recycle(s, &x->body);
     buf_init(&x->body, s->limits.body_bytes);
     set_state(x, STATE_IDLE);
     deadline_set(&s->idle_deadline, s->loop, &x->deadline, x);
@@ -247,6 +249,24 @@ static void refuse(struct exchange *x, enum status st, const char *text) {
     exchange_reply_error(x, st, text ? &why : NULL);
 }
 
+/* Empty memory of an earlier body, if there is some. */
+static void take_spare(struct server *s, struct buf *body) {
+    if (s->n_spare && !body->p) {
+        *body = s->spare[--s->n_spare];
+        body->ceiling = s->limits.body_bytes;
+    }
+}
+
+void server_recycle(struct server *s, struct buf *body) {
+    if (body->p && s->n_spare < SPARE_BODIES && body->cap <= SPARE_BODY_MAX) {
+        buf_clear(body);
+        s->spare[s->n_spare++] = *body;
+        *body = (struct buf){0};
+    } else {
+        buf_destroy(body);
+    }
+}
+
 static void on_head(struct exchange *x) {
     struct server *s = x->server;
     const struct http_head *h = &x->reader.head;
@@ -273,6 +293,7 @@ static void on_head(struct exchange *x) {
     }
     /* Known lengths get their buffer at once, but not more than has a chance to come soon: the rest
      * grows as it arrives, so a claim of 32 MiB alone costs nothing. */
+    take_spare(s, &x->body);
     if (h->content_length > 0)
         buf_reserve_slack(&x->body, size_min((size_t)h->content_length, 65536), CONN_SLACK);
 }
@@ -479,6 +500,8 @@ void server_free(struct server *s) {
     deadline_class_close(&s->idle_deadline);
     deadline_class_close(&s->stall_deadline);
     buf_destroy(&s->head);
+    for (int i = 0; i < s->n_spare; i++)
+        buf_destroy(&s->spare[i]);
     free(s);
 }
 

@@ -75,6 +75,9 @@ struct str exchange_body(const struct exchange *x);
 /* Takes the body out of the exchange: the caller owns the buffer. */
 struct buf exchange_take_body(struct exchange *x);
 
+/* Gives the memory of a body back that exchange_take_body gave, for the next request to use. */
+void server_recycle(struct server *s, struct buf *body);
+
 /* Lets go of the request's head and body, once they are of no more use. */
 void exchange_drop_request(struct exchange *x);
 
