@@ -19,6 +19,7 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import statistics
 import subprocess
 import sys
@@ -72,12 +73,12 @@ WORDS = ("weir water level river gate flow capacity token stream model answer qu
          "\\\"quoted\\\" line\\nbreak caf\\u00e9 Zürich 東京 hold spill basin").split()
 
 
-def make_body(rng, size, name, is_stream):
+def make_body(rng, size, name, is_stream, max_tokens):
     """A chat request of exactly `size` bytes."""
     start = (f'{{"model":"{name}","messages":[{{"role":"system","content":"You answer briefly."}},'
              f'{{"role":"user","content":"').encode()
     stream = b',"stream":true' if is_stream else b""
-    end = f'"}}],"max_tokens":{rng.randrange(50, 500)},"temperature":0.7'.encode() + stream + b"}"
+    end = f'"}}],"max_tokens":{max_tokens or rng.randrange(50, 500)},"temperature":0.7'.encode() + stream + b"}"
     text = b""
     room = size - len(start) - len(end)
     while len(text) < room:
@@ -86,10 +87,10 @@ def make_body(rng, size, name, is_stream):
     return start + text + end
 
 
-def make_request(rng, a, d, size, is_stream=False):
+def make_request(rng, a, d, size, is_stream=False, max_tokens=None):
     """As the official clients send it: half by Azure's paths and api-key, half by v1 and a bearer key."""
     name = f"chat-{d}"
-    body = make_body(rng, size, name, is_stream)
+    body = make_body(rng, size, name, is_stream, max_tokens)
     if (a + d // 2) % 2:
         path = f"/openai/deployments/{name}/chat/completions?api-version=2024-10-21"
         key = f"api-key: {account_key(a)}"
@@ -102,11 +103,11 @@ def make_request(rng, a, d, size, is_stream=False):
     return head.encode() + body
 
 
-def make_requests(size, is_stream=False):
+def make_requests(size, is_stream=False, max_tokens=None):
     rng = random.Random(f"{size} {is_stream}")
     places = [(a, d) for a in range(N_ACCOUNTS) for d in range(DEPLOYMENTS_EACH)]
     rng.shuffle(places)
-    return [make_request(rng, a, d, size, is_stream) for a, d in places]
+    return [make_request(rng, a, d, size, is_stream, max_tokens) for a, d in places]
 
 
 def write_requests(path, requests):
@@ -174,12 +175,16 @@ class Server:
 
 
 class Weir(Server):
-    def __init__(self, bench, upstream_port, core=GATEWAY_CORE, wrapper=(), extra=()):
+    def __init__(self, bench, upstream_port, core=GATEWAY_CORE, wrapper=(), extra=(), tls=None):
         self.data = bench.folder / "weir"
         shutil.rmtree(self.data, ignore_errors=True)
         resources = bench.folder / "resources.json"
         write_resources(resources, upstream_port)
         port = free_port()
+        self.tls_port = free_port()
+        if tls:
+            extra = [*extra, "--tls-listen", f"127.0.0.1:{self.tls_port}", "--tls-cert", tls / "cert.pem",
+                     "--tls-key", tls / "key.pem"]
         super().__init__(
             "weir", [*wrapper, bench.weir, "serve", "--resources", resources, "--data-dir", self.data,
                      "--listen", f"127.0.0.1:{port}", "--ops-listen", "127.0.0.1:0",
@@ -202,25 +207,23 @@ def fill_in(bench, template, name, **values):
     return path
 
 
-def start_nginx(bench, upstream_port, is_stream=False, tls="", wrapper=(), core=GATEWAY_CORE):
+def start_nginx(bench, upstream_port, is_stream=False, wrapper=()):
     port = free_port()
-    config = fill_in(bench, "nginx.conf", "nginx.conf", port=port, upstream=upstream_port, tls=tls,
+    config = fill_in(bench, "nginx.conf", "nginx.conf", port=port, upstream=upstream_port,
                      buffering="off" if is_stream else "on")
     return Server("nginx", [*wrapper, bench.nginx, "-p", bench.folder, "-e", bench.folder / "nginx.error",
-                            "-c", config], core, port)
+                            "-c", config], GATEWAY_CORE, port)
 
 
-def start_haproxy(bench, upstream_port):
+def start_haproxy(bench, upstream_port, wrapper=()):
     port = free_port()
     config = fill_in(bench, "haproxy.cfg", "haproxy.cfg", port=port, upstream=upstream_port)
-    return Server("haproxy", [bench.haproxy, "-db", "-f", config], GATEWAY_CORE, port)
+    return Server("haproxy", [*wrapper, bench.haproxy, "-db", "-f", config], GATEWAY_CORE, port)
 
 
-def start_upstream(bench, **options):
-    argv = [bench.weir, "bench", "upstream"]
-    for key, value in options.items():
-        argv += [f"--{key.replace('_', '-')}", value]
-    s = Server("upstream", argv, LOAD_CORE, stdout=subprocess.PIPE)
+def start_upstream(bench, *options, mode=("bench", "upstream")):
+    s = Server("upstream", [bench.weir, *mode, "--listen", "127.0.0.1:0", *options], LOAD_CORE,
+               stdout=subprocess.PIPE)
     s.port = int(json.loads(s.process.stdout.readline())["endpoint"].rsplit(":", 1)[1])
     return s
 
@@ -252,8 +255,73 @@ def interval(values, seed=1, n=10000):
     return statistics.median(values), medians[int(n * 0.025)], medians[int(n * 0.975) - 1]
 
 
-def verdict(low, high, bar):
+def verdict(low, high, bar, is_least):
+    if is_least:
+        low, high, bar = -high, -low, -bar
     return "met" if high <= bar else "missed" if low > bar else "undecided"
+
+
+WRITES = ("write", "writev", "sendto", "sendmsg", "splice", "pwrite64")
+
+
+def count_writes(server, run):
+    """Calls that write, per event, during run() -> (result, events). perf counts nearly for free; strace
+    slows the process down, so that events wait for each other and share writes."""
+    if shutil.which("perf"):
+        events = ",".join(f"syscalls:sys_enter_{w}" for w in WRITES)
+        counter = subprocess.Popen(["perf", "stat", "-x", ",", "-e", events, "-p", str(server.pid)],
+                                   stderr=subprocess.PIPE, text=True)
+        time.sleep(0.3)
+        if counter.poll() is None:
+            r, n = run()
+            counter.send_signal(signal.SIGINT)
+            lines = [line.split(",") for line in counter.communicate()[1].splitlines()]
+            total = sum(int(x[0]) for x in lines if len(x) > 2 and x[0].isdigit())
+            # Each stream's request is a write too.
+            return {"per_event": (total - r["begun"]) / n, "by": "perf"}
+    counter = subprocess.Popen(["strace", "-f", "-c", "-e", "trace=" + ",".join(WRITES), "-p",
+                                str(server.pid)], stderr=subprocess.PIPE, text=True)
+    time.sleep(0.5)
+    r, n = run()
+    counter.send_signal(signal.SIGINT)
+    total = sum(int(line.split()[3]) for line in counter.communicate()[1].splitlines()
+                if line.split() and line.split()[-1] in WRITES)
+    return {"per_event": (total - r["begun"]) / n, "by": "strace"}
+
+
+def make_certificate(folder):
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+                    "-nodes", "-days", "2", "-subj", "/CN=localhost", "-keyout", folder / "key.pem",
+                    "-out", folder / "cert.pem"], check=True, capture_output=True)
+    return folder
+
+
+def hold_connections(port, requests, n, is_tls, look):
+    """look() while n connections are open that have had one answer each."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    held = []
+    try:
+        for i in range(n):
+            s = socket.create_connection(("127.0.0.1", port))
+            if is_tls:
+                s = context.wrap_socket(s)
+            held.append(s)
+            s.sendall(requests[i % len(requests)])
+            answer = b""
+            while b"\r\n\r\n" not in answer:
+                answer += s.recv(65536)
+            head, body = answer.split(b"\r\n\r\n", 1)
+            if not head.startswith(b"HTTP/1.1 200"):
+                sys.exit(f"bench: {answer.decode()}")
+            length = int(re.search(rb"content-length: (\d+)", head, re.I)[1])
+            while len(body) < length:
+                body += s.recv(65536)
+        time.sleep(0.5)
+        return look()
+    finally:
+        for s in held:
+            s.close()
 
 
 class Bench:
@@ -266,12 +334,15 @@ class Bench:
         self.rows, self.items = [], {}
 
     # Every row that a bar stands over: shown, and written to the JSON.
-    def row(self, item, what, value, unit, bar=None, low=None, high=None, note=""):
+    def row(self, item, what, value, unit, bar=None, low=None, high=None, note="", is_least=False):
         row = {"item": item, "what": what, "value": value, "unit": unit, "bar": bar}
+        if is_least:
+            row["bar_is_least"] = True
         if low is not None:
             row |= {"low": low, "high": high}
         if bar is not None:
-            row["verdict"] = verdict(value if low is None else low, value if high is None else high, bar)
+            row["verdict"] = verdict(value if low is None else low, value if high is None else high, bar,
+                                     is_least)
         if note:
             row["note"] = note
         self.rows.append(row)
@@ -284,43 +355,60 @@ class Bench:
             middle, low, high = interval(values)
             self.row(item, f"{what}, {above} / {below}", middle, "x", bar, low, high)
 
-    def wrk(self, port, requests_file, connections, seconds):
-        out = subprocess.run(
-            ["taskset", "-c", str(LOAD_CORE), "wrk", "-t", "1", "-c", str(connections),
-             "-d", f"{seconds}s", "-s", TOP / "bench" / "requests.lua", f"http://127.0.0.1:{port}",
-             "--", requests_file], capture_output=True, text=True, check=True)
+    # --- loads, on the other core ---
+
+    def load(self, argv, is_checked=True):
+        """Runs a load and reads the JSON line that it ends with."""
+        out = subprocess.run(["taskset", "-c", str(LOAD_CORE), *map(str, argv)], capture_output=True,
+                             text=True)
         lines = [line for line in out.stdout.splitlines() if line.startswith("{")]
-        if not lines:
-            sys.exit(f"bench: wrk says: {out.stdout}{out.stderr}")
+        if not lines or (is_checked and out.returncode):
+            sys.exit(f"bench: {' '.join(map(str, argv))}\n{out.stdout}{out.stderr}")
         return json.loads(lines[-1])
+
+    def wrk(self, port, requests, seconds):
+        r = self.load(["wrk", "-t", 1, "-c", 64, "-d", f"{seconds}s",
+                       "-s", TOP / "bench" / "requests.lua", f"http://127.0.0.1:{port}", "--", requests])
+        if r["not_2xx"] or r["failed"] or not r["requests"]:
+            sys.exit(f"bench: failed requests: {r}")
+        return r
+
+    def weir_load(self, mode, port, requests, *options, is_checked=True):
+        return self.load([self.weir, "bench", mode, "--url", f"http://127.0.0.1:{port}/",
+                          "--requests", requests, "--json", "--silent", *options], is_checked)
+
+    def requests_file(self, name, *args, **more):
+        path = self.folder / f"{name}.requests"
+        write_requests(path, make_requests(*args, **more))
+        return path
+
+    def rounds(self, servers):
+        """All take their turn, forwards and then backwards."""
+        for i in range(self.pairs):
+            yield i, servers if i % 2 == 0 else servers[::-1]
 
     # --- items ---
 
     def json_item(self, item, size):
-        requests = self.folder / f"{item}.requests"
-        write_requests(requests, make_requests(size))
+        requests = self.requests_file(item, size)
         with Together() as t:
             up = t.add(start_upstream(self))
             servers = [t.add(Weir(self, up.port)), t.add(start_nginx(self, up.port)),
                        t.add(start_haproxy(self, up.port))]
             runs = {s.name: [] for s in servers}
             for s in servers:
-                self.wrk(s.port, requests, 64, 1)  # warm: connections, caches, memory
-            for i in range(self.pairs):
-                for s in servers if i % 2 == 0 else reversed(servers):
-                    before = s.cpu_ns()
-                    begin = time.monotonic_ns()
-                    r = self.wrk(s.port, requests, 64, self.seconds)
-                    cpu = s.cpu_ns() - before
-                    wall = time.monotonic_ns() - begin
+                self.wrk(s.port, requests, 1)  # warm: connections, caches, memory
+            for i, order in self.rounds(servers):
+                for s in order:
+                    cpu, begin = s.cpu_ns(), time.monotonic_ns()
+                    r = self.wrk(s.port, requests, self.seconds)
+                    cpu, wall = s.cpu_ns() - cpu, time.monotonic_ns() - begin
                     s.between_rounds()
-                    if r["not_2xx"] or r["failed"] or not r["requests"]:
-                        sys.exit(f"bench: {s.name} failed requests: {r}")
                     runs[s.name].append({"us": cpu / 1000 / r["requests"],
                                          "rps": r["requests"] * 1e6 / r["us"], "busy": cpu / wall,
                                          "p50_us": r["p50_us"], "p99_us": r["p99_us"]})
-                now = ", ".join(f"{n} {v[-1]['us']:.2f}" for n, v in runs.items())
-                say(f"  {item} {i + 1}/{self.pairs}: us a request: {now}")
+                say(f"  {i + 1}/{self.pairs} us a request: "
+                    + ", ".join(f"{n} {v[-1]['us']:.2f}" for n, v in runs.items()))
         self.items[item] = runs
         self.ratios(item, "CPU per request", runs, "us",
                     {("weir", "nginx"): 1.0, ("weir", "haproxy"): None})
@@ -338,16 +426,231 @@ class Bench:
         """8 KB request, 1 KB JSON answer, 64 connections"""
         self.json_item("json8k", 8192)
 
+    def sse(self):
+        """Streams of 100 events, at least 0.2 ms apart, 8 at once"""
+        requests = self.requests_file("sse", 1024, is_stream=True)
 
-ITEMS = ["json1k", "json8k"]
+        def run(s, seconds):
+            r = self.weir_load("streams", s.port, requests, "--streams", 8, "--duration", f"{seconds}s",
+                               "--expect-events", 101)
+            return r, r["whole"] * 100
+
+        with Together() as t:
+            up = t.add(start_upstream(self, "--events", 100, "--gap-us", 200))
+            servers = [t.add(Weir(self, up.port)), t.add(start_nginx(self, up.port, is_stream=True)),
+                       t.add(start_haproxy(self, up.port))]
+            runs = {s.name: [] for s in servers}
+            for s in servers:
+                run(s, 1)
+            for i, order in self.rounds(servers):
+                for s in order:
+                    cpu, begin = s.cpu_ns(), time.monotonic_ns()
+                    r, events = run(s, self.seconds)
+                    cpu, wall = s.cpu_ns() - cpu, time.monotonic_ns() - begin
+                    runs[s.name].append({"us": cpu / 1000 / events, "events": events, "busy": cpu / wall,
+                                         "reads": r["reads"], "added_p50_us": r["added"]["p50_us"],
+                                         "added_p99_us": r["added"]["p99_us"]})
+                say(f"  {i + 1}/{self.pairs} us an event: "
+                    + ", ".join(f"{n} {v[-1]['us']:.2f}" for n, v in runs.items()))
+            writes = {s.name: count_writes(s, lambda s=s: run(s, 2)) for s in servers}
+        self.items["sse"] = runs | {"writes": writes}
+        self.ratios("sse", "CPU per event", runs, "us",
+                    {("weir", "nginx"): 1.05, ("weir", "haproxy"): None})
+        for name, values in runs.items():
+            rate = statistics.median(v["events"] for v in values) / self.seconds
+            self.row("sse", f"CPU per event, {name}", statistics.median(v["us"] for v in values), "us",
+                     note=f"{rate:,.0f} events/s, core "
+                          f"{statistics.median(v['busy'] for v in values):.0%} busy")
+        for name, w in writes.items():
+            self.row("sse", f"writes per event, {name}", w["per_event"], "",
+                     0.95 if name == "weir" else None, note=f"by {w['by']}", is_least=True)
+        for name, values in runs.items():
+            for p in ("p50", "p99"):
+                self.row("sse", f"upstream's write to arrival {p}, {name}",
+                         statistics.median(v[f"added_{p}_us"] for v in values), "us")
+
+    def latency(self):
+        """Added latency at one connection, 1 KB request, 1 KB JSON answer"""
+        requests = self.requests_file("latency", 1024)
+        with Together() as t:
+            up = t.add(start_upstream(self))
+            servers = [t.add(Weir(self, up.port)), t.add(start_nginx(self, up.port)),
+                       t.add(start_haproxy(self, up.port)), up]
+            runs = {s.name: [] for s in servers}
+            for s in servers:
+                self.weir_load("requests", s.port, requests, "--duration", "1s")
+            for i, order in self.rounds(servers):
+                for s in order:
+                    r = self.weir_load("requests", s.port, requests, "--duration", f"{self.seconds}s")
+                    runs[s.name].append(r["latency"])
+                # What the direct way takes is not the proxy's. Of the slow ones it cannot be told
+                # which part was slow, so all above the direct median counts.
+                direct = runs["upstream"][-1]["p50_us"]
+                for name in ("weir", "nginx", "haproxy"):
+                    v = runs[name][-1]
+                    v["added_p50"], v["added_p99"] = v["p50_us"] - direct, v["p99_us"] - direct
+                say(f"  {i + 1}/{self.pairs} p50, p99 in us: " + ", ".join(
+                    f"{n} {v[-1]['p50_us']:.1f} {v[-1]['p99_us']:.1f}" for n, v in runs.items()))
+        self.items["latency"] = runs
+        for p, bar in (("p50", 1.10), ("p99", 1.25)):
+            self.ratios("latency", f"added {p}", runs, f"added_{p}",
+                        {("weir", "nginx"): bar, ("weir", "haproxy"): None})
+        for name, values in runs.items():
+            what = "direct" if name == "upstream" else f"through {name}"
+            for p in ("p50", "p99"):
+                self.row("latency", f"{p} {what}", statistics.median(v[f"{p}_us"] for v in values), "us")
+
+    def memory(self):
+        """Memory of Weir per idle connection and per open stream, 2,000 of them"""
+        n = 200 if self.is_quick else 2000
+        tls = make_certificate(self.folder)
+        requests = make_requests(1024)
+        streams = self.requests_file("memory", 1024, is_stream=True)
+        for is_tls, idle_bar, stream_bar in ((False, 2048, 8192), (True, 40960, 40960)):
+            suffix = " with TLS" if is_tls else ""
+            with Together() as t:
+                up = t.add(start_upstream(self))
+                servers = [t.add(Weir(self, up.port, tls=tls))]
+                if not is_tls:
+                    servers += [t.add(start_nginx(self, up.port)), t.add(start_haproxy(self, up.port))]
+                for s in servers:
+                    port = s.tls_port if is_tls else s.port
+                    hold_connections(port, requests, 20, is_tls, lambda: None)
+                    before = s.memory()
+                    each = (hold_connections(port, requests, n, is_tls, s.memory) - before) / n
+                    self.row("memory", f"idle connection{suffix}, {s.name}", each, "B",
+                             idle_bar if s.name == "weir" else None)
+            with Together() as t:
+                up = t.add(start_upstream(self, "--events", 60, "--gap-us", 500000))
+                servers = [t.add(Weir(self, up.port, tls=tls))]
+                if not is_tls:
+                    servers += [t.add(start_nginx(self, up.port, is_stream=True)),
+                                t.add(start_haproxy(self, up.port))]
+                for s in servers:
+                    port = s.tls_port if is_tls else s.port
+                    hold_connections(port, requests, 20, is_tls, lambda: None)
+                    before = s.memory()
+                    url = f"{'https' if is_tls else 'http'}://127.0.0.1:{port}/"
+                    load = t.add(Server("load", [self.weir, "bench", "streams", "--url", url,
+                                                 "--insecure", "--requests", streams, "--streams", n,
+                                                 "--ramp", "4s", "--silent"], LOAD_CORE,
+                                        stdout=subprocess.DEVNULL))
+                    time.sleep(8)
+                    each = (s.memory() - before) / n
+                    if load.process.poll() is not None:
+                        sys.exit(f"bench: the streams through {s.name} ended early")
+                    load.stop()
+                    self.row("memory", f"open stream{suffix}, {s.name}", each, "B",
+                             stream_bar if s.name == "weir" else None)
+
+    def streams8k(self):
+        """8,000 streams at once, 2 tokens/s each, for 60 s; simulator and generator on the other core"""
+        n, hold, ramp = (500, 4, 2) if self.is_quick else (8000, 60, 10)
+        # Each lasts from its beginning in the ramp until all have been open together for long enough.
+        tokens = 2 * (hold + ramp + 1)
+        requests = self.requests_file("streams8k", 1024, is_stream=True, max_tokens=tokens)
+        with Together() as t:
+            up = t.add(start_upstream(self, "--profile", "instant", "--decode-tps", 2, "--json",
+                                      "--output-tokens", 100000, "--queue", 100000, mode=["simulate"]))
+            s = t.add(Weir(self, up.port))
+            before, cpu = s.memory("VmRSS"), s.cpu_ns()
+            # A first chunk with the role, a last one with the finish reason, and [DONE].
+            load = subprocess.Popen(
+                ["taskset", "-c", str(LOAD_CORE), self.weir, "bench", "streams", "--url",
+                 f"http://127.0.0.1:{s.port}/", "--requests", requests, "--json", "--streams", str(n),
+                 "--ramp", f"{ramp}s", "--expect-events", str(tokens + 3)], stdout=subprocess.PIPE,
+                stderr=sys.stderr, text=True)
+            peak = 0
+            while load.poll() is None:
+                peak = max(peak, s.memory("VmRSS"))
+                time.sleep(0.2)
+            lines = load.stdout.read().splitlines()
+            cpu = s.cpu_ns() - cpu
+        if not lines:
+            sys.exit("bench: the generator of streams ended without a report")
+        r = json.loads(lines[-1])
+        self.items["streams8k"] = r | {"rss_before": before, "rss_peak": peak, "cpu_ns": cpu}
+        if r["problem"]:
+            say(f"  problem: {r['problem']}")
+        self.row("streams8k", "streams at once", r["most_at_once"], "", n, is_least=True)
+        self.row("streams8k", "streams lost or refused", r["lost"] + r["refused"], "", 0)
+        self.row("streams8k", "events lost", r["events_lost"], "", 0, note=f"of {r['events']:,}")
+        self.row("streams8k", "RSS of Weir, peak", peak / 1e6, "MB", 80, note=f"{before / 1e6:.1f} idle")
+        self.row("streams8k", "events a second of one core's time", r["events"] / (cpu / 1e9), "/s",
+                 note=f"Weir used {cpu / r['elapsed_us'] / 1000:.0%} of its core, "
+                      f"{cpu / 1000 / r['events']:.1f} us an event")
+        self.row("streams8k", "gap between events p50", r["gap"]["p50_us"] / 1000, "ms")
+        self.row("streams8k", "gap between events p99", r["gap"]["p99_us"] / 1000, "ms")
+
+    def instructions(self):
+        """Instructions per request in user space, counted by callgrind"""
+        n = 300 if self.is_quick else 3000
+        for size in (1024, 8192):
+            requests = self.requests_file("instructions", size)
+            with Together() as t:
+                up = t.add(start_upstream(self))
+                for start in (Weir, start_nginx, start_haproxy):
+                    out = self.folder / "callgrind.out"
+                    for old in self.folder.glob("callgrind.out*"):
+                        old.unlink()
+                    s = t.add(start(self, up.port, wrapper=[
+                        "valgrind", "--quiet", "--tool=callgrind", f"--callgrind-out-file={out}"]))
+                    self.weir_load("requests", s.port, requests, "--connections", 8, "--count", 200)
+                    subprocess.run(["callgrind_control", "-z", str(s.pid)], check=True,
+                                   capture_output=True)
+                    self.weir_load("requests", s.port, requests, "--connections", 8, "--count", n)
+                    subprocess.run(["callgrind_control", "-d", str(s.pid)], check=True,
+                                   capture_output=True)
+                    total = sum(int(m[1]) for f in self.folder.glob("callgrind.out.*")
+                                for m in re.finditer(r"^totals: (\d+)", f.read_text(), re.M))
+                    s.stop()
+                    self.row("instructions", f"{size // 1024} KB request, {s.name}", total / n, "")
+
+
+ITEMS = ["json1k", "json8k", "sse", "latency", "memory", "streams8k", "instructions"]
+
+
+def format_value(r):
+    v = r["value"]
+    text = f"{v:,}" if isinstance(v, int) else f"{v:.2f}" if v < 100 else f"{v:,.0f}"
+    return f"{text} {r['unit']}".strip()
 
 
 def format_row(r):
-    value = f"{r['value']:.2f}" if r["value"] < 100 else f"{r['value']:,.0f}"
     between = f" [{r['low']:.2f} .. {r['high']:.2f}]" if "low" in r else ""
-    bar = f"  bar {r['bar']:g}: {r['verdict']}" if r["bar"] is not None else ""
+    sign = ">=" if r.get("bar_is_least") else "<="
+    bar = f"  bar {sign} {r['bar']:g}: {r['verdict']}" if r["bar"] is not None else ""
     note = f"  ({r['note']})" if r.get("note") else ""
-    return f"{r['what']:<46} {value + ' ' + r['unit'] + between:<28}{bar}{note}"
+    return f"{r['what']:<46} {format_value(r) + between:<28}{bar}{note}"
+
+
+def format_markdown(out):
+    """The rows as tables, for docs/performance.md."""
+    m, v = out["machine"], out["versions"]
+    command = "make bench" + (" BENCH_FLAGS=--quick" if out["quick"] else "")
+    lines = [f"Measured {out['date'][:10]} by `{command}`: {out['pairs']} rounds, {out['seconds']} s a run, "
+             f"{out['took_s'] // 60} minutes in all.",
+             f"{m['cpu']}, {m['cores']} cores, {m['memory_mb'] // 1024} GB, Linux {m['kernel']}; "
+             f"{v['weir']}; {v['nginx']}; {v['haproxy']}; {v['wrk']}."]
+    for item in dict.fromkeys(r["item"] for r in out["rows"]):
+        lines += ["", f"### {getattr(Bench, item).__doc__}", "", "| what | measured | 95 % | bar | |",
+                  "|---|---|---|---|---|"]
+        for r in out["rows"]:
+            if r["item"] == item:
+                between = f"{r['low']:.2f} to {r['high']:.2f}" if "low" in r else ""
+                sign = "≥" if r.get("bar_is_least") else "≤"
+                bar = f"{sign} {r['bar']:,g}" if r["bar"] is not None else ""
+                tail = f"**{r['verdict']}**" if "verdict" in r else r.get("note", "")
+                lines.append(f"| {r['what']} | {format_value(r)} | {between} | {bar} | {tail} |")
+    return "\n".join(lines) + "\n"
+
+
+def write_docs(path, out):
+    """Puts the tables between the marks of a page."""
+    begin, end = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
+    text = path.read_text()
+    head, rest = text.split(begin, 1)
+    path.write_text(head + begin + format_markdown(out) + end + rest.split(end, 1)[1])
 
 
 def machine():
@@ -378,6 +681,7 @@ def main():
     p.add_argument("--seconds", type=int, help="of one run [2]")
     p.add_argument("--quick", action="store_true", help="a short run that shows that all works")
     p.add_argument("--out", default=TOP / "build" / "bench.json", help="the figures [build/bench.json]")
+    p.add_argument("--docs", type=pathlib.Path, help="put the tables into this page, between its marks")
     args = p.parse_args()
     args.pairs = args.pairs or (2 if args.quick else 15)
     args.seconds = args.seconds or (1 if args.quick else 2)
@@ -405,6 +709,8 @@ def main():
            "took_s": round(time.monotonic() - begin), "rows": bench.rows, "items": bench.items}
     pathlib.Path(args.out).parent.mkdir(parents=True, exist_ok=True)
     pathlib.Path(args.out).write_text(json.dumps(out, indent=1) + "\n")
+    if args.docs:
+        write_docs(args.docs, out)
     for item in dict.fromkeys(r["item"] for r in bench.rows):
         print(f"\n{getattr(Bench, item).__doc__}")
         for r in bench.rows:

@@ -54,7 +54,7 @@ need_bench() {
     need haproxy "what Weir is measured against"
     need_command wrk wrk "makes the load of plain requests"
     need_command valgrind valgrind "counts instructions"
-    need_command strace strace "counts writes"
+    need_command perf linux-perf "counts writes"
     need_command taskset util-linux "keeps gateway and load on their own cores"
 }
 

@@ -95,7 +95,7 @@ static void on_progress(void *arg) {
     struct run *r = arg;
     const struct round_trips_result *out = r->result;
     fprintf(stderr, "%4lld s: %lld requests a second, %lld failed\n",
-            (long long)((os_now_ns() - r->start_ns) / NS_PER_S),
+            (long long)((os_now_ns() - r->start_ns + NS_PER_S / 2) / NS_PER_S),
             (long long)(out->n_done - r->done_before), (long long)(out->n_failed + out->n_not_2xx));
     r->done_before = out->n_done;
 }

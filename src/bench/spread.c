@@ -33,7 +33,8 @@ void spread_add(struct spread *s, int64_t ns) {
 int64_t spread_at(const struct spread *s, double share) {
     if (s->n == 0)
         return 0;
-    double wanted = share * (double)s->n;
+    /* 0.007 of 1,000 are 7, and not the eighth because of 7.000000000000001. */
+    double wanted = share * (double)s->n - 1e-6;
     uint64_t seen = 0;
     for (size_t i = 0; i < ARRAY_LEN(s->count); i++) {
         seen += s->count[i];

@@ -212,11 +212,11 @@ static const struct client_handlers handlers = {on_head, on_body, on_pause, on_f
 static void on_progress(void *arg) {
     struct run *r = arg;
     const struct streams_result *out = r->result;
-    fprintf(stderr,
-            "%4lld s: %lld streams under way, %lld whole, %lld lost, %lld events a second\n",
-            (long long)((os_now_ns() - r->start_ns) / NS_PER_S), (long long)r->n_under_way,
-            (long long)out->n_whole, (long long)(out->n_lost + out->n_refused),
-            (long long)(out->n_events - r->events_before));
+    fprintf(
+        stderr, "%4lld s: %lld streams under way, %lld whole, %lld lost, %lld events a second\n",
+        (long long)((os_now_ns() - r->start_ns + NS_PER_S / 2) / NS_PER_S),
+        (long long)r->n_under_way, (long long)out->n_whole,
+        (long long)(out->n_lost + out->n_refused), (long long)(out->n_events - r->events_before));
     r->events_before = out->n_events;
 }
 
