@@ -80,6 +80,26 @@ static bool was_cut_short(const struct call *c, int64_t generated) {
 }
 
 /*
+ * Tokens generated, of a call that was executed (admission spec 1.6): what the backend reports, else
+ * the pieces of a stream, else, since nobody counted, what was estimated.
+ */
+static int64_t count_generated(const struct call *c, enum call_count_source *source) {
+    const struct meter *m = &c->meter;
+    bool is_stream = c->attempt_status ? m->is_stream : c->request.is_stream;
+    if (m->has_usage && m->usage.output >= 0) {
+        *source = COUNT_REPORTED;
+        /* Usage that comes along with a stream may lag behind it; the last one knows all. */
+        return m->has_finished ? m->usage.output : i64_max(m->usage.output, m->n_deltas);
+    }
+    if (m->has_usage && c->route.op == OP_EMBEDDINGS) {
+        *source = COUNT_REPORTED;
+        return 0;
+    }
+    *source = is_stream ? COUNT_COUNTED : COUNT_ESTIMATED;
+    return is_stream ? m->n_deltas : c->reservation.out_tokens;
+}
+
+/*
  * The one exit of every admitted call: the charge becomes the actual cost, or nothing when no
  * backend executed it.
  */
@@ -96,18 +116,7 @@ static void settle(struct call *c, const struct call_env *env, enum status outco
         const struct meter *m = &c->meter;
         int64_t prompt = m->has_usage ? m->usage.prompt : -1;
         int64_t cached = m->has_usage ? i64_max(0, m->usage.cached) : 0;
-        if (m->has_usage && m->usage.output >= 0) {
-            generated = m->usage.output;
-            r->count_source = COUNT_REPORTED;
-        } else if (m->has_usage && c->route.op == OP_EMBEDDINGS) {
-            r->count_source = COUNT_REPORTED;
-        } else if (m->is_stream) {
-            generated = m->n_deltas;
-            r->count_source = COUNT_COUNTED;
-        } else if (outcome == ST_OK) {
-            generated = c->reservation.out_tokens; /* nobody counted: the estimate stands */
-            r->count_source = COUNT_ESTIMATED;
-        }
+        generated = count_generated(c, &r->count_source);
         if (m->has_usage)
             post(c, env, reservation_prefill(&c->reservation, prompt, cached));
         r->prompt_tokens = prompt >= 0 ? prompt : r->prompt_estimate;
@@ -321,6 +330,7 @@ static enum status admit_standard(struct call *c, const struct call_env *env) {
     r->output_estimate = output_estimate(&q->output, learned);
     int64_t estimate = standard_estimate_tokens(q->prompt_chars, r->output_estimate / n,
                                                 q->output.best_of, q->output.n, q->n_prompts);
+    estimate = i64_min(estimate, RESERVATION_TOKENS_MAX); /* beyond any limit, and no sum wraps */
     /* Not a charge: the reservation only serves the counting of what was generated. */
     reservation_init(&c->reservation, &c->view->weights[c->deployment->index], q->prompt_tokens, 0,
                      r->output_estimate, output_cap(&q->output));
@@ -480,7 +490,8 @@ enum call_action call_on_head(struct call *c, const struct call_env *env,
         return try_another(c, env, ST_UPSTREAM_FAILED, outcome, (struct str){text, n + 22});
     }
     c->receipt.first_byte_ns = c->now_ns;
-    c->receipt.http_status = head->status;
+    if (!is_draining)
+        c->receipt.http_status = head->status;
     bool strips = c->request.is_stream && !c->request.wants_usage;
     meter_destroy(&c->meter);
     meter_init(&c->meter, c->route.op, is_event_stream(head), strips);
@@ -570,15 +581,15 @@ enum call_action call_on_fail(struct call *c, const struct call_env *env, enum s
 enum call_action call_on_gone(struct call *c, const struct call_env *env, bool has_sent) {
     assert(c->state == CALL_WAITING || c->state == CALL_ANSWERING);
     begin_event(c, env);
+    bool was_answered = c->state == CALL_ANSWERING;
+    if (!was_answered)
+        c->receipt.http_status = status_info(ST_CLIENT_GONE)->http;
     if (has_sent && c->backend->on_client_gone == CLIENT_GONE_DRAIN) {
         c->state = CALL_DRAINING;
         return CALL_DRAIN;
     }
-    bool was_answered = c->state == CALL_ANSWERING;
     end_attempt(c, was_answered ? BALANCE_SERVED : BALANCE_SILENT);
     settle(c, env, ST_CLIENT_GONE, was_answered ? c->attempt_status / 100 == 2 : has_sent);
-    if (!was_answered)
-        c->receipt.http_status = status_info(ST_CLIENT_GONE)->http;
     return CALL_CANCEL;
 }
 
@@ -586,6 +597,8 @@ void call_abandon(struct call *c, const struct call_env *env) {
     if (c->state == CALL_NEW || c->state == CALL_SETTLED)
         return;
     begin_event(c, env);
+    if (!c->receipt.http_status)
+        c->receipt.http_status = status_info(ST_SHUTTING_DOWN)->http;
     end_attempt(c, BALANCE_SILENT);
     settle(c, env, ST_SHUTTING_DOWN, c->attempt_status / 100 == 2);
 }
