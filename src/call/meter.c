@@ -55,16 +55,27 @@ bool usage_read(struct json_value v, struct usage *out) {
     return true;
 }
 
+/* Of each number the last one that was said holds. */
+static void keep_usage(struct meter *m, const struct usage *u) {
+    if (u->prompt >= 0)
+        m->usage.prompt = u->prompt;
+    if (u->cached >= 0)
+        m->usage.cached = u->cached;
+    if (u->output >= 0)
+        m->usage.output = u->output;
+    if (u->reasoning >= 0)
+        m->usage.reasoning = u->reasoning;
+    m->has_usage = true;
+}
+
 /* True when there is a usage object, even one without sense. */
 static bool find_usage(struct meter *m, struct json_value object) {
     struct json_value v;
     struct usage u;
     if (!json_get(object, STR("usage"), &v))
         return false;
-    if (usage_read(v, &u)) {
-        m->usage = u;
-        m->has_usage = true;
-    }
+    if (usage_read(v, &u))
+        keep_usage(m, &u);
     return json_type(v) == JSON_OBJECT;
 }
 
