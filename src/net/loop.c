@@ -46,13 +46,16 @@ void loop_stop(struct loop *l) {
 
 /* --- deadlines --- */
 
+/* A handler may remove any deadline, the next one too, and with its last call close any class: so
+ * neither walk trusts what it saw before the call. */
 static void on_tick(uv_timer_t *t) {
     struct loop *l = t->data;
     int64_t now = loop_now_ms(l);
-    LIST_EACH (&l->deadlines, it) {
+    for (struct list *it = l->deadlines.next; it != &l->deadlines; it = l->next_class) {
         struct deadline_class *c = CONTAINER_OF(it, struct deadline_class, in_loop);
-        /* Not LIST_EACH: the handler may remove any deadline, the next one too. */
-        while (!list_is_empty(&c->waiting)) {
+        l->firing = c;
+        l->next_class = it->next;
+        while (l->firing && !list_is_empty(&c->waiting)) {
             struct deadline *d = CONTAINER_OF(c->waiting.next, struct deadline, link);
             if (d->at_ms > now)
                 break;
@@ -60,17 +63,24 @@ static void on_tick(uv_timer_t *t) {
             c->fn(d->arg);
         }
     }
+    l->firing = NULL;
+    l->next_class = NULL;
 }
 
 void deadline_class_init(struct deadline_class *c, struct loop *l, int64_t after_ms,
                          void (*fn)(void *arg)) {
-    *c = (struct deadline_class){.after_ms = after_ms, .fn = fn};
+    *c = (struct deadline_class){.after_ms = after_ms, .fn = fn, .loop = l};
     list_init(&c->waiting);
     list_append(&l->deadlines, &c->in_loop);
 }
 
 void deadline_class_close(struct deadline_class *c) {
+    struct loop *l = c->loop;
     assert(list_is_empty(&c->waiting));
+    if (l->firing == c)
+        l->firing = NULL;
+    if (l->next_class == &c->in_loop)
+        l->next_class = c->in_loop.next;
     list_remove(&c->in_loop);
 }
 

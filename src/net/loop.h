@@ -66,6 +66,7 @@ struct deadline_class {
     struct list waiting; /* of struct deadline, the next to fire first */
     int64_t after_ms;
     void (*fn)(void *arg);
+    struct loop *loop;
     struct list in_loop;
 };
 
@@ -81,7 +82,8 @@ struct deadline {
 void deadline_class_init(struct deadline_class *c, struct loop *l, int64_t after_ms,
                          void (*fn)(void *arg));
 
-/* Before the class goes while its loop lives on. No deadline of it may be set. */
+/* Before the class goes while its loop lives on; its own handler may do so. No deadline of it may be
+ * set. */
 void deadline_class_close(struct deadline_class *c);
 
 /* (Re)starts it: it fires after_ms from now. */

@@ -22,6 +22,9 @@ struct loop {
     uv_async_t wake;
     uv_timer_t tick;
     struct list deadlines; /* of struct deadline_class.in_loop */
+    /* While deadlines fire: the class in hand, NULL once it has gone, and the one after it. */
+    struct deadline_class *firing;
+    struct list *next_class;
     struct list finishing; /* of struct conn.in_finishing: no owner ends them any more */
     pthread_mutex_t lock;  /* guards the messages and is_stopping: they come from other threads */
     struct loop_message *first, **last;

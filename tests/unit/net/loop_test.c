@@ -1,0 +1,83 @@
+/* loop_test.c - deadlines whose handlers take away what the loop is walking over. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/buf.h"
+#include "net/loop.h"
+
+#include <stdlib.h>
+
+/* Two classes that live and die together, as those of a pool of connections do. */
+struct pair {
+    struct loop *loop;
+    struct deadline_class first, second;
+    struct deadline deadline;
+    int n_fired;
+};
+
+static void end_loop(void *arg) {
+    struct pair *p = arg;
+    p->n_fired++;
+    loop_stop(p->loop);
+}
+
+static void never(void *arg) {
+    (void)arg;
+    fail_msg("a deadline fired that nobody set");
+}
+
+static void close_pair(void *arg) {
+    struct pair *p = arg;
+    deadline_class_close(&p->first);
+    deadline_class_close(&p->second);
+    free(p);
+}
+
+/* The last call of a backend that was taken out of the configuration times out: its connections go,
+ * and with them the deadlines that are being walked. */
+static void a_handler_may_close_its_own_class_and_the_next(void **state) {
+    (void)state;
+    struct loop *l = loop_new();
+    struct pair *dying = xcalloc(1, sizeof *dying);
+    struct pair after = {.loop = l};
+    deadline_class_init(&dying->first, l, 1, close_pair);
+    deadline_class_init(&dying->second, l, 1, never);
+    deadline_class_init(&after.first, l, 1, end_loop);
+    deadline_set(&dying->first, l, &dying->deadline, dying);
+    deadline_set(&after.first, l, &after.deadline, &after);
+    loop_run(l);
+    assert_int_equal(after.n_fired, 1);
+    deadline_class_close(&after.first);
+    loop_free(l);
+}
+
+static void a_cleared_deadline_does_not_fire_and_the_others_do_in_order(void **state) {
+    (void)state;
+    struct loop *l = loop_new();
+    struct pair p = {.loop = l};
+    struct deadline cleared = {0};
+    deadline_class_init(&p.first, l, 1, never);
+    deadline_class_init(&p.second, l, 60, end_loop);
+    deadline_set(&p.first, l, &cleared, &p);
+    deadline_set(&p.second, l, &p.deadline, &p);
+    deadline_clear(&cleared);
+    int64_t begin = loop_now_ms(l);
+    loop_run(l);
+    assert_int_equal(p.n_fired, 1);
+    assert_true(loop_now_ms(l) - begin >= 60);
+    deadline_class_close(&p.first);
+    deadline_class_close(&p.second);
+    loop_free(l);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_handler_may_close_its_own_class_and_the_next),
+        cmocka_unit_test(a_cleared_deadline_does_not_fire_and_the_others_do_in_order),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
