@@ -654,6 +654,8 @@ void call_put_reply_fields(const struct call *c, struct buf *out) {
 
 /* The backend's fields that the caller must not take for ours, or that we write ourselves. */
 static bool is_backends_own(struct str name) {
+    if (str_istarts(name, STR("x-ratelimit-")))
+        return true;
     switch (name.n) {
     case 4:
         return str_ieq(name, STR("date")) || http_is_hop_by_hop(name);
@@ -681,7 +683,7 @@ static bool is_backends_own(struct str name) {
     case 35:
         return str_ieq(name, STR("azure-openai-deployment-utilization"));
     default:
-        return str_istarts(name, STR("x-ratelimit-")) || http_is_hop_by_hop(name);
+        return http_is_hop_by_hop(name);
     }
 }
 

@@ -1,0 +1,140 @@
+/* open_test.c - who may call which account, and the lists of what it has. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "support/rig.h"
+
+static enum status open_with(struct rig *g, const char *target, const char *host,
+                             const char *fields) {
+    struct http_reader r;
+    struct buf text;
+    struct call c;
+    struct problem why = {0};
+    static const unsigned char id[16] = {0};
+    buf_init(&text, 8192);
+    buf_printf(&text, "POST %s HTTP/1.1\r\nHost: %s\r\n%s\r\n", target, host, fields);
+    call_init(&c, &g->env, g->now_ns, id);
+    enum status st = call_open(&c, &g->env, rig_head(&r, true, buf_view(&text)), &why);
+    http_reader_destroy(&r);
+    buf_destroy(&text);
+    call_destroy(&c);
+    return st;
+}
+
+static void a_key_opens_its_account_and_no_other(void **state) {
+    (void)state;
+    static const struct {
+        const char *host, *fields;
+        enum status st;
+    } cases[] = {
+        {"localhost:8080", "api-key: " RIG_KEY "\r\n", ST_OK},
+        {"127.0.0.1", "API-KEY: " RIG_KEY "\r\n", ST_OK},
+        {"[::1]:8080", "api-key: " RIG_KEY "\r\n", ST_OK},
+        {"localhost", "Authorization: Bearer " RIG_KEY "\r\n", ST_OK},
+        {"localhost", "authorization: bearer   " RIG_KEY "\r\n", ST_OK},
+        {"acct.openai.azure.com", "api-key: " RIG_KEY "\r\n", ST_OK},
+        {"ACCT.localhost:8080", "api-key: " RIG_KEY "\r\n", ST_OK},
+        {"unknown.openai.azure.com", "api-key: " RIG_KEY "\r\n", ST_OK},
+        /* The key that comes as such goes before a bearer token. */
+        {"localhost", "api-key: " RIG_KEY "\r\nAuthorization: Bearer x\r\n", ST_OK},
+        {"localhost", "api-key: x\r\nAuthorization: Bearer " RIG_KEY "\r\n", ST_UNAUTHORIZED},
+        {"localhost", "", ST_UNAUTHORIZED},
+        {"localhost", "api-key:\r\n", ST_UNAUTHORIZED},
+        {"localhost", "Authorization: Bearer\r\n", ST_UNAUTHORIZED},
+        {"localhost", "Authorization: Basic " RIG_KEY "\r\n", ST_UNAUTHORIZED},
+        {"localhost", "api-key: " RIG_KEY "x\r\n", ST_UNAUTHORIZED},
+        {"localhost", "x-api-key: " RIG_KEY "\r\n", ST_UNAUTHORIZED},
+        /* Another account's host: the key is good, but not here. */
+        {"other.openai.azure.com", "api-key: " RIG_KEY "\r\n", ST_UNAUTHORIZED},
+        {"acct.openai.azure.com:443", "api-key: " RIG_OTHER_KEY "\r\n", ST_UNAUTHORIZED},
+    };
+    struct rig g;
+    rig_init_same(&g, 1, "");
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        enum status st = open_with(&g, "/v1/chat/completions", cases[i].host, cases[i].fields);
+        if (st != cases[i].st)
+            fail_msg("case %zu: %d", i, (int)st);
+    }
+    rig_destroy(&g);
+}
+
+static void a_deployment_is_found_in_the_account_of_the_key_only(void **state) {
+    (void)state;
+    static const struct {
+        const char *target, *key;
+        enum status st;
+    } cases[] = {
+        {"/openai/deployments/ptu/chat/completions?api-version=1", RIG_KEY, ST_OK},
+        {"/openai/deployments/PTU/chat/completions?api-version=1", RIG_KEY, ST_OK},
+        {"/openai/deployments/p%74u/chat/completions?api-version=1", RIG_KEY, ST_OK},
+        {"/openai/deployments/std/chat/completions?api-version=1", RIG_OTHER_KEY, ST_OK},
+        {"/openai/deployments/ptu/chat/completions?api-version=1", RIG_OTHER_KEY, ST_NO_DEPLOYMENT},
+        {"/openai/deployments/gpt-4o/chat/completions?api-version=1", RIG_KEY, ST_NO_DEPLOYMENT},
+        {"/openai/deployments/.../chat/completions?api-version=1", RIG_KEY, ST_NO_DEPLOYMENT},
+        {"/openai/deployments/ptu/chat/completions", RIG_KEY, ST_NOT_FOUND},
+    };
+    struct rig g;
+    rig_init_same(&g, 1, "");
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char fields[100];
+        snprintf(fields, sizeof fields, "api-key: %s\r\n", cases[i].key);
+        if (open_with(&g, cases[i].target, "localhost", fields) != cases[i].st)
+            fail_msg("case %zu", i);
+    }
+    rig_destroy(&g);
+}
+
+static void lists_name_the_deployments_of_the_account(void **state) {
+    (void)state;
+    static const struct {
+        const char *line, *first;
+        int n;
+        const char *key;
+    } cases[] = {
+        {"GET /v1/models", "model", 6, RIG_KEY},
+        {"GET /openai/models?api-version=1", "model", 6, RIG_KEY},
+        {"GET /openai/v1/models", "model", 1, RIG_OTHER_KEY},
+        {"GET /openai/deployments?api-version=2022-12-01", "deployment", 6, RIG_KEY},
+    };
+    struct rig g;
+    rig_init_same(&g, 1, "");
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct rig_call rc;
+        struct json_value root, v, data, item;
+        struct json_iter it;
+        char fields[100];
+        int n = 0;
+        snprintf(fields, sizeof fields, "api-key: %s\r\n", cases[i].key);
+        rig_call_init(&rc, &g);
+        assert_int_equal(rig_submit_at(&rc, cases[i].line, fields, STR("")), CALL_REPLY);
+        assert_int_equal(rc.call.reply_status, 200);
+        char *padded = rig_padded(buf_view(&rc.call.reply_body));
+        assert_int_equal(json_parse(g.doc, padded, rc.call.reply_body.len, &root, NULL), ST_OK);
+        assert_true(json_get(root, STR("object"), &v) && str_eq(json_str(v), STR("list")));
+        assert_true(json_get(root, STR("data"), &data));
+        json_items(&it, data);
+        while (json_next(&it, &item)) {
+            assert_true(json_get(item, STR("object"), &v));
+            assert_true(str_eq(json_str(v), str_of(cases[i].first)));
+            assert_true(json_get(item, STR("id"), &v) && json_str(v).n > 0);
+            n++;
+        }
+        assert_int_equal(n, cases[i].n);
+        free(padded);
+        rig_call_destroy(&rc);
+    }
+    rig_destroy(&g);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_key_opens_its_account_and_no_other),
+        cmocka_unit_test(a_deployment_is_found_in_the_account_of_the_key_only),
+        cmocka_unit_test(lists_name_the_deployments_of_the_account),
+    };
+    return cmocka_run_group_tests_name("open", tests, NULL, NULL);
+}
