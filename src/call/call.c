@@ -30,6 +30,7 @@ void call_init(struct call *c, const struct call_env *env, int64_t start_ns,
     c->receipt.start_ns = start_ns;
     c->receipt.prompt_tokens = c->receipt.cached_tokens = c->receipt.output_tokens = -1;
     format_id(id_bytes, c->id);
+    memcpy(c->client_id, "Not-Set", sizeof "Not-Set"); /* until its head says otherwise */
     buf_init(&c->reply_body, REPLY_MAX);
     meter_init(&c->meter, OP_CHAT, false, false);
 }
@@ -257,7 +258,7 @@ static enum status authenticate(struct call *c, const struct http_head *head) {
 static void keep_client_id(struct call *c, const struct http_head *head) {
     struct str id = http_head_get(head, STR("x-ms-client-request-id"));
     if (id.n == 0)
-        id = STR("Not-Set");
+        return;
     size_t n = size_min(id.n, CALL_CLIENT_ID_MAX);
     memcpy(c->client_id, id.p, n);
     c->client_id[n] = '\0';
@@ -436,8 +437,11 @@ enum call_action call_submit(struct call *c, const struct call_env *env,
         }
     }
     r->admitted_ns = clock_now_ns(env->clock); /* how long it took to judge counts too */
-    if (st != ST_OK)
+    if (st != ST_OK) {
+        if (c->deployment && c->deployment->is_provisioned && st != ST_DEPLOYMENT_FULL)
+            r->util_ppm = bucket_util_ppm(&c->live->bucket, r->admitted_ns);
         return call_refuse(c, st, &why);
+    }
     metric_add(&c->live->counters.admitted, 1);
     metric_add(&c->live->counters.in_flight, 1);
     c->is_admitted = true;
@@ -636,7 +640,8 @@ static void put_common_fields(const struct call *c, struct buf *out) {
     if (!c->deployment)
         return;
     http_put_field(out, STR("x-ms-deployment-name"), c->deployment->name);
-    if (c->deployment->is_provisioned)
+    /* Nobody looked at the level for a request that was refused before it was whole. */
+    if (c->deployment->is_provisioned && c->receipt.admitted_ns)
         put_utilization(out, c->receipt.util_ppm);
     else if (c->limits.limit_tokens)
         put_limits(&c->limits, out);

@@ -302,9 +302,27 @@ static void on_drained(void *user, struct exchange *x) {
     }
 }
 
-static void on_refused(void *arg, enum status st) {
+/* Answers with the fields that every error has. What never became a call has no line in the log. */
+static bool on_refused(void *arg, struct exchange *x, enum status st, const struct problem *why) {
     struct gateway *g = arg;
+    struct gateway_call *gc = x ? exchange_user(x) : NULL;
     metric_add(&g->metrics.refused[st], 1);
+    if (!x)
+        return false;
+    if (gc) {
+        call_refuse(&gc->call, st, why);
+        send_reply(gc);
+        return true;
+    }
+    struct call c;
+    struct call_env env = {g->lease->plan->view, &os_clock, g->doc, &g->rng};
+    uint64_t id[2] = {balance_rng_next(&g->rng), balance_rng_next(&g->rng)};
+    call_init(&c, &env, exchange_start_ns(x), (const unsigned char *)id);
+    call_refuse(&c, st, why);
+    call_put_reply_fields(&c, exchange_begin(x, c.reply_status, (int64_t)c.reply_body.len));
+    (void)exchange_send(x, buf_view(&c.reply_body), true);
+    call_destroy(&c);
+    return true;
 }
 
 static const struct server_handler server_handler = {on_head, on_request, on_gone, on_drained,

@@ -129,6 +129,8 @@ static int judge_head(struct http_reader *r) {
         struct str name = h->fields[i].name, value = str_trim(h->fields[i].value);
         h->fields[i].value = value;
         switch (name.n) {
+        case 0:
+            return refuse(r, ST_BAD_HTTP, "a header field has no name");
         case 4:
             n_host += str_ieq(name, STR("host"));
             break;

@@ -150,6 +150,8 @@ static void finish(struct exchange *x) {
     server_recycle(s, &x->body);
     buf_init(&x->body, s->limits.body_bytes);
     set_state(x, STATE_IDLE);
+    /* The next request may be refused before its head is known. */
+    x->has_answered = x->is_head_request = x->is_http10 = false;
     deadline_set(&s->idle_deadline, s->loop, &x->deadline, x);
     if (x->is_ahead_paused) {
         x->is_ahead_paused = false;
@@ -237,15 +239,16 @@ void exchange_reply_error(struct exchange *x, enum status st, const struct probl
 
 /* --- requests --- */
 
-/* Refuses what the application never saw. */
+/* Refuses what the application has not seen, or not all of; the connection ends with it. */
 static void refuse(struct exchange *x, enum status st, const char *text) {
-    if (x->server->handler->on_refused)
-        x->server->handler->on_refused(x->server->arg, st);
+    const struct server *s = x->server;
     struct problem why = {0};
     if (text)
-        (void)problem_set(&why, st, STR(""), "%s: %s", status_info(st)->text.p, text);
-    tell_gone(x);
+        (void)problem_set(&why, st, STR(""), "%s (%s)", status_info(st)->text.p, text);
     x->wants_close = true;
+    if (s->handler->on_refused && s->handler->on_refused(s->arg, x, st, text ? &why : NULL))
+        return;
+    tell_gone(x);
     exchange_reply_error(x, st, text ? &why : NULL);
 }
 
@@ -401,7 +404,8 @@ static void on_accept(void *arg, struct conn *c) {
     struct server *s = arg;
     if (s->n_exchanges >= s->limits.n_connections || s->is_draining) {
         if (s->handler->on_refused)
-            s->handler->on_refused(s->arg, s->is_draining ? ST_SHUTTING_DOWN : ST_OVERLOADED);
+            (void)s->handler->on_refused(s->arg, NULL,
+                                         s->is_draining ? ST_SHUTTING_DOWN : ST_OVERLOADED, NULL);
         conn_close(c);
         return;
     }

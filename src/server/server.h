@@ -31,9 +31,10 @@ struct server_handler {
     void (*on_gone)(void *user, struct exchange *x);
     /* Everything queued towards the client has been sent (see exchange_send). */
     void (*on_drained)(void *user, struct exchange *x);
-    /* A request was refused before the application saw it (bad HTTP, too large, too slow). For
-     * counting. May be NULL. */
-    void (*on_refused)(void *arg, enum status st);
+    /* A request is refused before the application has all of it (bad HTTP, too large, too slow): true
+     * when the application answers it here, false to leave that to the server; on_gone follows then,
+     * if a user is set. `x` is NULL when a connection is turned away without an answer. May be NULL. */
+    bool (*on_refused)(void *arg, struct exchange *x, enum status st, const struct problem *why);
 };
 
 /* Limits; 0 takes the default in brackets. */
