@@ -166,8 +166,14 @@ static void put_value(struct buf *out, const struct option_row *row) {
         return;
     case OPTION_DURATION:
         n = *(int64_t *)row->value;
-        buf_i64(out, n % 1000 ? n : n / 1000);
-        buf_str(out, n % 1000 ? STR("ms") : STR("s"));
+        if (n && n % HOUR_MS == 0)
+            buf_printf(out, "%lldh", (long long)(n / HOUR_MS));
+        else if (n && n % MINUTE_MS == 0)
+            buf_printf(out, "%lldm", (long long)(n / MINUTE_MS));
+        else if (n % 1000 == 0)
+            buf_printf(out, "%llds", (long long)(n / 1000));
+        else
+            buf_printf(out, "%lldms", (long long)n);
         return;
     case OPTION_SIZE:
         n = *(int64_t *)row->value;
@@ -193,8 +199,53 @@ void settings_put_example(struct buf *out) {
         if (strcmp(row->name, "config") == 0)
             continue;
         buf_printf(out, "\n# %s\n#%s = ", row->help, row->name);
+        size_t before = out->len;
         put_value(out, row);
+        if (out->len == before)
+            out->len--; /* no value, no blank at the line's end */
         buf_char(out, '\n');
+    }
+}
+
+/* A number as the file would have it, in the unit of its kind. */
+static void put_bound(struct buf *out, const struct option_row *row, int64_t bound) {
+    struct option_row one = *row;
+    one.value = &bound;
+    put_value(out, &one);
+}
+
+void settings_put_docs(struct buf *out) {
+    struct settings s;
+    struct option_row rows[N_ROWS + 1];
+    settings_init(&s);
+    fill_rows(&s, rows);
+    buf_lit(out, "# Settings\n\n"
+                 "Printed by `weir docs settings`. A setting is an option of `weir serve` "
+                 "(`--body-limit 64M`) or a line of the\nfile that `--config` names "
+                 "(`body-limit = 64M`); options go over the file, `#` begins a comment.\n"
+                 "`weir.conf.example` is such a file with every default. They are read once, at "
+                 "start; what is sold and to whom is in\nresources (docs/resources.md), which "
+                 "SIGHUP reads anew.\n\n"
+                 "A TIME is a number with `ms`, `s`, `m` or `h`, without a unit seconds; a SIZE is "
+                 "one with `k`, `M` or `G`, powers\nof 1,024, without a unit bytes.\n\n"
+                 "| setting | value | default | bounds | |\n|---|---|---|---|---|\n");
+    for (const struct option_row *row = rows; row->name; row++) {
+        if (strcmp(row->name, "config") == 0)
+            continue;
+        buf_printf(out, "| `%s` | %s | ", row->name, row->argument ? row->argument : "");
+        size_t before = out->len;
+        buf_char(out, '`');
+        put_value(out, row);
+        buf_char(out, '`');
+        if (out->len == before + 2)
+            out->len = before; /* no default */
+        buf_lit(out, " | ");
+        if (row->max > row->min) {
+            put_bound(out, row, row->min);
+            buf_lit(out, " to ");
+            put_bound(out, row, row->max);
+        }
+        buf_printf(out, " | %s |\n", row->help);
     }
 }
 

@@ -25,6 +25,9 @@ int settings_parse(struct settings *s, const char *usage, int argc, char **argv)
 /* The file with every setting at its default: weir.conf.example. */
 void settings_put_example(struct buf *out);
 
+/* The same as a page of the reference: docs/settings.md. */
+void settings_put_docs(struct buf *out);
+
 /* "host:port" or "[address]:port" or "port"; the host goes to `host`, which holds 256 bytes. */
 bool address_split(const char *text, char *host, int *port);
 
