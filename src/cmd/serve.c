@@ -37,8 +37,25 @@ struct app {
     struct loop_timer *save_timer, *housekeep_timer;
     char *levels_path; /* owned; NULL without a data folder */
     const struct metrics_shard **shards;
-    bool is_ready, is_draining, is_saving, is_loading, must_load_again;
+    bool is_ready, is_draining, is_ending, is_saving, is_loading, must_load_again;
 };
+
+/*
+ * Ends the loops, once nothing is under way off them: a file that is still being loaded would be
+ * handed to data planes that are gone, and levels still being written would go over the last ones.
+ */
+static void stop_all(struct app *a) {
+    a->is_ending = true;
+    if (a->is_saving || a->is_loading)
+        return; /* their ends call this again */
+    for (int i = 0; i < a->n_workers; i++)
+        loop_stop(a->workers[i].loop);
+}
+
+static void stop_if_ending(struct app *a) {
+    if (a->is_ending)
+        stop_all(a);
+}
 
 /* --- levels that survive a restart --- */
 
@@ -67,13 +84,18 @@ static void save_work(void *arg) {
     s->st = os_replace_file(s->app->levels_path, buf_view(&s->text), &s->why);
 }
 
-static void save_done(void *arg) {
-    struct save *s = arg;
+static void save_free(struct save *s) {
     if (s->st != ST_OK)
         fprintf(stderr, "weir: warning: levels are not saved: %s\n", s->why.message);
-    s->app->is_saving = false;
     buf_destroy(&s->text);
     free(s);
+}
+
+static void save_done(void *arg) {
+    struct save *s = arg;
+    s->app->is_saving = false;
+    stop_if_ending(s->app);
+    save_free(s);
 }
 
 static struct save *save_new(struct app *a) {
@@ -87,7 +109,7 @@ static struct save *save_new(struct app *a) {
 /* Every second, off the loop: a slow disk must not delay a call. */
 static void on_save(void *arg) {
     struct app *a = arg;
-    if (a->is_saving)
+    if (a->is_saving || a->is_ending)
         return;
     a->is_saving = true;
     loop_work(a->workers[0].loop, save_work, save_done, save_new(a));
@@ -98,7 +120,7 @@ static void save_now(struct app *a) {
         return;
     struct save *s = save_new(a);
     save_work(s);
-    save_done(s);
+    save_free(s);
 }
 
 static void on_housekeep(void *arg) {
@@ -171,6 +193,7 @@ static void load_done(void *arg) {
     free(l);
     if (a->must_load_again)
         begin_load(a);
+    stop_if_ending(a);
 }
 
 static void begin_load(struct app *a) {
@@ -200,11 +223,6 @@ static void on_user1(void *arg) {
         loop_post(a->workers[i].loop, flush_on_loop, &a->workers[i]);
     if (a->log)
         log_reopen(a->log);
-}
-
-static void stop_all(struct app *a) {
-    for (int i = 0; i < a->n_workers; i++)
-        loop_stop(a->workers[i].loop);
 }
 
 /* On the first loop: one more loop has nothing left to do. */
