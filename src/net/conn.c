@@ -12,7 +12,9 @@
 
 enum {
     BACKLOG = 4096,
-    LINGER_MS = 2000,
+    LINGER_MS = 2000,      /* for the peer to close its side, once all is sent */
+    LAST_BYTES_MS = 30000, /* for the peer to take some of what is left to send */
+    FINISH_TICK_MS = 500,
     QUEUE_CEILING = 256 << 20, /* owners stop long before; past it the connection is closed */
     IOV_MAX_USED = 16,
 };
@@ -33,8 +35,7 @@ struct conn {
     size_t n_in_flight;
     uv_write_t *write; /* allocated with the first byte that has to wait */
     struct conn_opening *opening;
-    struct loop_timer *linger;
-    struct list in_finishing;
+    struct conn_finishing *finishing; /* owned; NULL until conn_finish */
     bool is_open, is_closing, is_finishing, is_shut, is_paused, is_incoming, has_queued;
 };
 
@@ -46,6 +47,15 @@ struct conn_opening {
     struct addrinfo *found, *next;
     char *host; /* owned */
     int port;
+};
+
+/* What only a connection needs whose owner has let go while bytes were left to send. */
+struct conn_finishing {
+    struct list in_loop;
+    struct conn *conn;
+    struct loop_timer *tick;
+    size_t left;      /* bytes to send at the last tick */
+    int64_t until_ms; /* it is closed then, unless there is progress */
 };
 
 static void start_reading(struct conn *c);
@@ -68,8 +78,12 @@ static void drop(struct conn *c) {
         return;
     c->is_closing = true;
     c->handlers = NULL;
-    loop_timer_close(c->linger);
-    list_remove(&c->in_finishing);
+    if (c->finishing) {
+        loop_timer_close(c->finishing->tick);
+        list_remove(&c->finishing->in_loop);
+        free(c->finishing);
+        c->finishing = NULL;
+    }
     if (c->opening) {
         c->opening->conn = NULL;
         uv_cancel((uv_req_t *)&c->opening->lookup);
@@ -94,8 +108,20 @@ void conn_close(struct conn *c) {
     drop(c);
 }
 
-static void on_linger_over(void *arg) {
-    drop(arg);
+/* Bytes that the kernel has not taken yet. */
+static size_t unsent(const struct conn *c) {
+    return c->queue.len + uv_stream_get_write_queue_size((const uv_stream_t *)&c->tcp);
+}
+
+static void on_finish_tick(void *arg) {
+    struct conn_finishing *f = arg;
+    size_t left = unsent(f->conn);
+    if (left != f->left) {
+        f->left = left;
+        f->until_ms = loop_now_ms(f->conn->loop) + (left ? LAST_BYTES_MS : LINGER_MS);
+    } else if (loop_now_ms(f->conn->loop) >= f->until_ms) {
+        drop(f->conn);
+    }
 }
 
 static void on_shutdown(uv_shutdown_t *r, int status) {
@@ -131,18 +157,23 @@ void conn_finish(struct conn *c) {
     }
     c->is_finishing = true;
     c->handlers = NULL;
-    c->linger = loop_timer_new(c->loop, LINGER_MS, 0, on_linger_over, c);
-    list_append(&c->loop->finishing, &c->in_finishing);
+    struct conn_finishing *f = xcalloc(1, sizeof *f);
+    f->conn = c;
+    f->left = unsent(c);
+    f->until_ms = loop_now_ms(c->loop) + (f->left ? LAST_BYTES_MS : LINGER_MS);
+    f->tick = loop_timer_new(c->loop, FINISH_TICK_MS, FINISH_TICK_MS, on_finish_tick, f);
+    list_append(&c->loop->finishing, &f->in_loop);
+    c->finishing = f;
     if (c->is_paused)
         conn_resume(c);
     if (c->n_in_flight == 0)
         finish_now(c);
 }
 
-bool conn_end_finishing(struct loop *l) {
+bool conn_end_finishing(struct loop *l, bool at_once) {
     LIST_EACH (&l->finishing, it) {
-        struct conn *c = CONTAINER_OF(it, struct conn, in_finishing);
-        if (conn_queued(c) == 0)
+        struct conn *c = CONTAINER_OF(it, struct conn_finishing, in_loop)->conn;
+        if (at_once || conn_queued(c) == 0)
             drop(c);
     }
     return !list_is_empty(&l->finishing);
@@ -224,7 +255,15 @@ static void write_raw(struct conn *c, const struct iovec *iov, int n) {
         buf_put(&c->queue, (const char *)iov[i].iov_base + skip, iov[i].iov_len - skip);
     }
     c->has_queued = true;
+    bool is_too_much = c->queue.overflowed;
     flush(c);
+    if (UNLIKELY(is_too_much)) {
+        /* Bytes are missing from here on, so nothing more may go out: the write under way fails, and
+         * the owner hears of it. */
+        uv_os_fd_t fd;
+        if (uv_fileno((uv_handle_t *)&c->tcp, &fd) == 0)
+            shutdown(fd, SHUT_RDWR);
+    }
 }
 
 _Static_assert(sizeof(uv_buf_t) == sizeof(struct iovec) &&
@@ -296,8 +335,14 @@ static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *b) {
     if (n == 0 || c->is_closing)
         return;
     if (n < 0) {
-        end(c, n == UV_EOF ? ST_OK : ST_IO_FAILED,
-            n == UV_EOF ? STR("the peer closed the connection") : str_of(uv_strerror((int)n)));
+        if (n != UV_EOF)
+            end(c, ST_IO_FAILED, str_of(uv_strerror((int)n)));
+        else if (c->session)
+            /* Anybody on the way can close a TCP connection; only the peer can say that it has said
+             * all (RFC 8446, section 6.1). */
+            end(c, ST_IO_FAILED, STR("the connection was closed without TLS saying so"));
+        else
+            end(c, ST_OK, STR("the peer closed the connection"));
         return;
     }
     struct str bytes = {b->base, (size_t)n};

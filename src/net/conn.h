@@ -18,8 +18,8 @@ struct conn_handlers {
     void (*on_data)(void *owner, struct str bytes);
     /* Everything queued has been handed to the kernel. Only after a conn_write had to queue. */
     void (*on_drained)(void *owner);
-    /* ST_OK: the peer closed its side. Else why the connection failed; `why` says more. The owner
-     * closes. */
+    /* ST_OK: the peer closed its side, and with TLS said so. Else why the connection failed; `why`
+     * says more. The owner closes. */
     void (*on_end)(void *owner, enum status st, struct str why);
 };
 
@@ -51,9 +51,9 @@ void conn_resume(struct conn *c);
 /* Ends it at once; queued bytes are dropped. The pointer is dead after this. */
 void conn_close(struct conn *c);
 
-/* Ends it after what is queued has gone out: then closes the sending side and swallows what still
- * comes, for at most two seconds, so that the peer reads our last bytes before it meets a reset. The
- * pointer is dead after this. */
+/* Ends it after what is queued has gone out, unless the peer takes nothing of it for 30 seconds: then
+ * closes the sending side and swallows what still comes, for at most two seconds, so that the peer
+ * reads our last bytes before it meets a reset. The pointer is dead after this. */
 void conn_finish(struct conn *c);
 
 /* The peer's address as text, "127.0.0.1:4711"; out holds 64 bytes. */

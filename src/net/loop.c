@@ -7,6 +7,9 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+/* How long the end waits for clients to take the last bytes of their answers. */
+enum { LAST_BYTES_AT_END_MS = 2000 };
+
 /* --- messages from other threads --- */
 
 static void on_wake(uv_async_t *a) {
@@ -133,8 +136,10 @@ static void close_handle(uv_handle_t *h, void *arg) {
 
 void loop_free(struct loop *l) {
     on_wake(&l->wake); /* messages that nobody ran yet */
-    /* Last bytes of answers may still wait for slow clients; the linger timers bound the wait. */
-    while (conn_end_finishing(l))
+    /* Last bytes of answers may still wait for slow clients. The ticks end each turn. */
+    uv_update_time(&l->uv);
+    int64_t until_ms = loop_now_ms(l) + LAST_BYTES_AT_END_MS;
+    while (conn_end_finishing(l, loop_now_ms(l) >= until_ms))
         uv_run(&l->uv, UV_RUN_ONCE);
     uv_walk(&l->uv, close_handle, NULL);
     while (uv_run(&l->uv, UV_RUN_DEFAULT) != 0)

@@ -25,7 +25,7 @@ struct loop {
     /* While deadlines fire: the class in hand, NULL once it has gone, and the one after it. */
     struct deadline_class *firing;
     struct list *next_class;
-    struct list finishing; /* of struct conn.in_finishing: no owner ends them any more */
+    struct list finishing; /* of struct conn_finishing.in_loop: no owner ends them any more */
     pthread_mutex_t lock;  /* guards the messages and is_stopping: they come from other threads */
     struct loop_message *first, **last;
     bool is_stopping;
@@ -34,7 +34,8 @@ struct loop {
     char tls_buffer[READ_SIZE + READ_SLACK]; /* decrypted bytes, likewise */
 };
 
-/* Drops the finishing connections that have sent everything; true while one still has bytes. */
-bool conn_end_finishing(struct loop *l);
+/* Drops the finishing connections that have sent everything, or all of them; true while one still has
+ * bytes. */
+bool conn_end_finishing(struct loop *l, bool at_once);
 
 #endif
