@@ -182,7 +182,7 @@ static void print_ready(void *arg, const struct serve_ports *p) {
         "  operations   http://%s:%d/metrics\n"
         "  files        %s (resources.json, access.log)\n\n"
         "Call it:\n\n"
-        "  curl -N http://%s:%d/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21 "
+        "  curl -N 'http://%s:%d/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21' "
         "\\\n"
         "    -H 'api-key: %s' -H 'content-type: application/json' \\\n"
         "    -d '{\"stream\": true, \"messages\": [{\"role\": \"user\", \"content\": "
