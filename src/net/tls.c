@@ -161,10 +161,6 @@ void tls_unref(struct tls_context *t) {
 
 /* --- sessions --- */
 
-static bool is_address(const char *host) {
-    return strchr(host, ':') != NULL || strspn(host, "0123456789.") == strlen(host);
-}
-
 struct tls_session *tls_session_new(struct tls_context *t, const char *server_name,
                                     void (*emit)(void *arg, struct str bytes), void *arg) {
     struct tls_session *s = xcalloc(1, sizeof *s);
@@ -182,11 +178,13 @@ struct tls_session *tls_session_new(struct tls_context *t, const char *server_na
     } else {
         SSL_set_connect_state(s->ssl);
         X509_VERIFY_PARAM *param = SSL_get0_param(s->ssl);
-        int ok = is_address(server_name) ? X509_VERIFY_PARAM_set1_ip_asc(param, server_name)
-                                         : X509_VERIFY_PARAM_set1_host(param, server_name, 0);
-        assert(ok == 1);
-        if (!is_address(server_name))
+        /* What is no address is a name, even one of digits: "127.1", which resolvers understand. */
+        if (X509_VERIFY_PARAM_set1_ip_asc(param, server_name) != 1) {
+            int ok = X509_VERIFY_PARAM_set1_host(param, server_name, 0);
+            assert(ok == 1);
             SSL_set_tlsext_host_name(s->ssl, server_name);
+            ERR_clear_error();
+        }
     }
     return s;
 }
