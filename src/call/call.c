@@ -694,8 +694,9 @@ static bool is_backends_own(struct str name) {
 
 void call_put_answer_fields(const struct call *c, const struct http_head *head, struct buf *out) {
     for (size_t i = 0; i < head->n_fields; i++) {
-        if (!is_backends_own(head->fields[i].name))
-            http_put_field(out, head->fields[i].name, head->fields[i].value);
+        struct str name = head->fields[i].name;
+        if (!is_backends_own(name) && !http_is_nominated(head, name))
+            http_put_field(out, name, head->fields[i].value);
     }
     put_common_fields(c, out);
 }

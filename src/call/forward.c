@@ -44,8 +44,9 @@ static void put_path(struct buf *out, const struct call *c) {
 
 static void put_caller_fields(struct buf *out, const struct http_head *head) {
     for (size_t i = 0; i < head->n_fields; i++) {
-        if (!stays_here(head->fields[i].name))
-            http_put_field(out, head->fields[i].name, head->fields[i].value);
+        struct str name = head->fields[i].name;
+        if (!stays_here(name) && !http_is_nominated(head, name))
+            http_put_field(out, name, head->fields[i].value);
     }
 }
 

@@ -140,6 +140,11 @@ static int judge_head(struct http_reader *r) {
                 h->has_other_expectation |= !str_ieq(value, STR("100-continue"));
             }
             break;
+        case 10:
+            if (str_ieq(name, STR("connection")))
+                h->has_nominations |=
+                    !str_ieq(value, STR("keep-alive")) && !str_ieq(value, STR("close"));
+            break;
         case 14:
             n_length += str_ieq(name, STR("content-length"));
             break;
@@ -188,6 +193,12 @@ static int on_head(llhttp_t *p) {
         r->head.target = (struct str){r->text.p + r->method_end, r->target_end - r->method_end};
     } else {
         r->head.reason = (struct str){r->text.p, r->target_end};
+        if (p->status_code < 100)
+            return refuse(r, ST_BAD_HTTP, "the status is below 100");
+        /* These end with their head, whatever length it claims (RFC 9112, section 6.3); the parser
+         * would read on, and take what follows for a body. */
+        if (p->status_code < 200 || p->status_code == 204 || p->status_code == 304)
+            p->flags |= F_SKIPBODY;
     }
     if (judge_head(r) != 0)
         return -1;
@@ -392,6 +403,19 @@ bool http_is_hop_by_hop(struct str name) {
     default:
         return false;
     }
+}
+
+bool http_is_nominated(const struct http_head *h, struct str name) {
+    for (size_t i = 0; h->has_nominations && i < h->n_fields; i++) {
+        if (!str_ieq(h->fields[i].name, STR("connection")))
+            continue;
+        struct str rest = h->fields[i].value, option;
+        while (str_cut(&rest, ',', &option)) {
+            if (str_ieq(str_trim(option), name))
+                return true;
+        }
+    }
+    return false;
 }
 
 void http_put_status_line(struct buf *out, int status) {

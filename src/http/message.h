@@ -20,6 +20,7 @@ struct http_head {
     bool keep_alive;            /* the sender means to go on with this connection */
     bool expects_continue;      /* Expect: 100-continue */
     bool has_other_expectation; /* Expect: anything else */
+    bool has_nominations;       /* Connection: more than keep-alive or close */
     struct http_field *fields;
     size_t n_fields;
 };
@@ -84,6 +85,10 @@ void http_reader_drop_head(struct http_reader *r);
 /* True for fields that concern one connection only and are never forwarded (RFC 9110 section 7.6.1),
  * Content-Length and Host among them, since the forwarder writes its own. */
 bool http_is_hop_by_hop(struct str name);
+
+/* True for a field that the head's Connection names: it is meant for this connection only too, whatever
+ * it is called (RFC 9110 section 7.6.1). */
+bool http_is_nominated(const struct http_head *h, struct str name);
 
 /* "HTTP/1.1 429 Too Many Requests\r\n" */
 void http_put_status_line(struct buf *out, int status);

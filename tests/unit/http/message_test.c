@@ -63,6 +63,11 @@ static void reads_the_same_wherever_it_is_cut(void **state) {
          "H:/100::-1 E H:/200:1:2 B:ok E ", false},
         {"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n",
          "H:/200::0 E H:/204::-1 E ", false},
+        /* Some answers end with their head, whatever they say. */
+        {"HTTP/1.1 103 Early Hints\r\nContent-Length: 5\r\n\r\nHTTP/1.1 204 No Content\r\n"
+         "Transfer-Encoding: chunked\r\n\r\nHTTP/1.1 304 Not Modified\r\nContent-Length: 7\r\n\r\n"
+         "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+         "H:/103::5 E H:/204::-1 E H:/304::7 E H:/200::2 B:ok E ", false},
     };
     struct buf out;
     buf_init(&out, 4096);
@@ -214,6 +219,27 @@ static void a_head_outlives_the_trailer_of_its_message(void **state) {
     buf_destroy(&text);
 }
 
+static void knows_the_fields_that_connection_names(void **state) {
+    (void)state;
+    struct http_reader r;
+    struct str in = STR("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nConnection: X-Hop , "
+                        "upgrade-insecure-requests\r\nX-Hop: 1\r\nX-Ho: 2\r\n\r\n");
+    struct str plain = STR("GET / HTTP/1.1\r\nHost: h\r\nConnection: Keep-Alive\r\n\r\n"), body;
+    http_reader_init(&r, true, 4096);
+    assert_int_equal(http_read(&r, &in, &body), HTTP_EV_HEAD);
+    assert_true(r.head.has_nominations);
+    assert_true(http_is_nominated(&r.head, STR("x-hop")));
+    assert_true(http_is_nominated(&r.head, STR("Upgrade-Insecure-Requests")));
+    assert_false(http_is_nominated(&r.head, STR("x-ho")));
+    assert_false(http_is_nominated(&r.head, STR("host")));
+    assert_int_equal(http_read(&r, &in, &body), HTTP_EV_END);
+    http_reader_destroy(&r);
+    http_reader_init(&r, true, 4096);
+    assert_int_equal(http_read(&r, &plain, &body), HTTP_EV_HEAD);
+    assert_false(r.head.has_nominations);
+    http_reader_destroy(&r);
+}
+
 static void writes_chunk_lines(void **state) {
     (void)state;
     char line[18], want[24];
@@ -231,6 +257,7 @@ int main(void) {
         cmocka_unit_test(refuses_heads_over_the_ceiling),
         cmocka_unit_test(tells_a_body_that_ends_with_the_connection_from_one_cut_short),
         cmocka_unit_test(a_head_outlives_the_trailer_of_its_message),
+        cmocka_unit_test(knows_the_fields_that_connection_names),
         cmocka_unit_test(writes_chunk_lines),
     };
     return cmocka_run_group_tests_name("message", tests, NULL, NULL);
