@@ -171,8 +171,9 @@ static void parse(struct link *k, struct str in) {
             void *user = r->user;
             free(r);
             /* Given back first: the next request of this turn may use it at once. Bytes beyond the
-             * end are nobody's answer. */
-            give_back(k, k->reader.head.keep_alive && in.n == 0);
+             * end are nobody's answer, and after an answer to half a request the other half is
+             * still to come. */
+            give_back(k, k->reader.head.keep_alive && in.n == 0 && conn_queued(k->conn) == 0);
             handlers->on_body(user, held.p ? held : STR(""), true);
             return;
         }
