@@ -94,9 +94,10 @@ static const struct client_handlers handlers = {on_head, on_body, on_pause, on_f
 static void on_progress(void *arg) {
     struct run *r = arg;
     const struct round_trips_result *out = r->result;
-    fprintf(stderr, "%4lld s: %lld requests a second, %lld failed\n",
-            (long long)((os_now_ns() - r->start_ns + NS_PER_S / 2) / NS_PER_S),
-            (long long)(out->n_done - r->done_before), (long long)(out->n_failed + out->n_not_2xx));
+    int64_t seconds = (os_now_ns() - r->start_ns + NS_PER_S / 2) / NS_PER_S;
+    int64_t n_new = out->n_done - r->done_before, n_failed = out->n_failed + out->n_not_2xx;
+    fprintf(stderr, "%4lld s: %lld requests a second, %lld failed\n", (long long)seconds,
+            (long long)n_new, (long long)n_failed);
     r->done_before = out->n_done;
 }
 
@@ -104,8 +105,8 @@ void round_trips_run(struct loop *l, const struct load_options *options, struct 
                      struct round_trips_result *out) {
     struct run r = {.loop = l, .options = options, .requests = requests, .result = out};
     struct client_target target = options->target;
-    target.max_connections =
-        (int)options->n_at_once + 1; /* a failed one counts until on_fail returns */
+    /* One more: a connection that failed counts until on_fail returns, and there the next begins. */
+    target.max_connections = (int)options->n_at_once + 1;
     r.pool = client_pool_new(l, &target);
     r.lanes = xcalloc((size_t)options->n_at_once, sizeof *r.lanes);
     r.start_ns = os_now_ns();

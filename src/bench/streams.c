@@ -212,11 +212,12 @@ static const struct client_handlers handlers = {on_head, on_body, on_pause, on_f
 static void on_progress(void *arg) {
     struct run *r = arg;
     const struct streams_result *out = r->result;
-    fprintf(
-        stderr, "%4lld s: %lld streams under way, %lld whole, %lld lost, %lld events a second\n",
-        (long long)((os_now_ns() - r->start_ns + NS_PER_S / 2) / NS_PER_S),
-        (long long)r->n_under_way, (long long)out->n_whole,
-        (long long)(out->n_lost + out->n_refused), (long long)(out->n_events - r->events_before));
+    int64_t seconds = (os_now_ns() - r->start_ns + NS_PER_S / 2) / NS_PER_S;
+    int64_t n_lost = out->n_lost + out->n_refused, n_new = out->n_events - r->events_before;
+    fprintf(stderr,
+            "%4lld s: %lld streams under way, %lld whole, %lld lost, %lld events a second\n",
+            (long long)seconds, (long long)r->n_under_way, (long long)out->n_whole,
+            (long long)n_lost, (long long)n_new);
     r->events_before = out->n_events;
 }
 
@@ -224,8 +225,8 @@ void streams_run(struct loop *l, const struct load_options *options, struct requ
                  struct streams_result *out) {
     struct run r = {.loop = l, .options = options, .requests = requests, .result = out};
     struct client_target target = options->target;
-    target.max_connections =
-        (int)options->n_at_once + 1; /* a failed one counts until on_fail returns */
+    /* One more: a connection that failed counts until on_fail returns, and there the next begins. */
+    target.max_connections = (int)options->n_at_once + 1;
     list_init(&r.idle);
     r.pool = client_pool_new(l, &target);
     r.places = xcalloc((size_t)options->n_at_once, sizeof *r.places);
