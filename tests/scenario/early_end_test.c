@@ -140,7 +140,7 @@ static const char *bring_to(struct scene *s, enum moment m) {
         return s->is_stream ? ROLE DELTA DELTA DELTA DELTA DELTA FINISH USAGE_CHUNK DONE : WHOLE;
     if (!s->is_stream) {
         rig_bytes(&s->rc, (struct str){WHOLE, sizeof WHOLE / 2}, false);
-        return WHOLE + sizeof WHOLE / 2;
+        return &WHOLE[sizeof WHOLE / 2];
     }
     if (m == GONE_MID_ANSWER) {
         rig_bytes(&s->rc, STR(ROLE DELTA DELTA DELTA), false);

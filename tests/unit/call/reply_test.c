@@ -298,7 +298,7 @@ static void ids_are_guids_of_version_4(void **state) {
 static void check_line(struct rig *g, struct rig_call *rc, enum status outcome, int http_status) {
     struct buf line;
     struct json_value root, v;
-    int64_t n;
+    int64_t n = -1;
     buf_init(&line, 1 << 16);
     call_put_access_line(&rc->call, "2026-11-22T00:00:00.000Z", "10.1.2.3:4567", &line);
     assert_int_equal(buf_status(&line), ST_OK);
