@@ -289,6 +289,10 @@ size_t conn_write(struct conn *c, const struct iovec *iov, int n) {
     return conn_queued(c);
 }
 
+bool conn_is_open(const struct conn *c) {
+    return c->is_open;
+}
+
 size_t conn_queued(const struct conn *c) {
     return c->n_in_flight + c->queue.len;
 }

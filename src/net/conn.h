@@ -41,6 +41,9 @@ void conn_start(struct conn *c, const struct conn_handlers *handlers, void *owne
  */
 size_t conn_write(struct conn *c, const struct iovec *iov, int n);
 
+/* Whether it stands: on_open has come, or, for an accepted connection without TLS, will not come. */
+bool conn_is_open(const struct conn *c);
+
 /* Bytes in the queue. */
 size_t conn_queued(const struct conn *c);
 

@@ -9,6 +9,9 @@
  * with what stands between them and the fields of our own. */
 enum { HEAD_SCRATCH = 96 << 10, SPARE_BODIES = 16, SPARE_BODY_MAX = 64 << 10 };
 
+/* A client that has left more than this of its answers unread gets its next request begun later. */
+enum { UNREAD_MAX = 256 << 10 };
+
 /* States of a connection; being in one means being in that state's list. */
 enum state {
     STATE_IDLE,      /* between requests; also a new connection before its first byte */
@@ -135,6 +138,20 @@ struct buf *exchange_begin(struct exchange *x, int status, int64_t length) {
     return &s->head;
 }
 
+/* Turns to what was sent ahead. */
+static void go_on(struct exchange *x) {
+    if (x->is_ahead_paused) {
+        x->is_ahead_paused = false;
+        conn_resume(x->conn);
+    }
+    if (x->ahead.len && !x->is_parsing) {
+        struct buf ahead = x->ahead;
+        buf_init(&x->ahead, SERVER_AHEAD_MAX + 65536);
+        parse(x, buf_view(&ahead));
+        buf_destroy(&ahead);
+    }
+}
+
 /* The answer is complete: on to the next request, or the end. */
 static void finish(struct exchange *x) {
     struct server *s = x->server;
@@ -153,16 +170,7 @@ static void finish(struct exchange *x) {
     /* The next request may be refused before its head is known. */
     x->has_answered = x->is_head_request = x->is_http10 = false;
     deadline_set(&s->idle_deadline, s->loop, &x->deadline, x);
-    if (x->is_ahead_paused) {
-        x->is_ahead_paused = false;
-        conn_resume(x->conn);
-    }
-    if (x->ahead.len && !x->is_parsing) {
-        struct buf ahead = x->ahead;
-        buf_init(&x->ahead, SERVER_AHEAD_MAX + 65536);
-        parse(x, buf_view(&ahead));
-        buf_destroy(&ahead);
-    }
+    go_on(x);
 }
 
 size_t exchange_send(struct exchange *x, struct str piece, bool is_last) {
@@ -330,7 +338,11 @@ static void parse(struct exchange *x, struct str in) {
     struct server *s = x->server;
     x->is_parsing = true;
     while (!x->is_dead) {
-        if (x->state == STATE_ANSWERING) {
+        /* What waits already keeps its place in front of what has come now. */
+        bool must_wait =
+            x->state == STATE_ANSWERING ||
+            (x->state == STATE_IDLE && (x->ahead.len > 0 || conn_queued(x->conn) > UNREAD_MAX));
+        if (must_wait) {
             keep_ahead(x, in);
             break;
         }
@@ -373,7 +385,8 @@ static void parse(struct exchange *x, struct str in) {
 /* --- what the connection says --- */
 
 static void on_open(void *owner) {
-    (void)owner;
+    struct exchange *x = owner;
+    deadline_set(&x->server->idle_deadline, x->server->loop, &x->deadline, x);
 }
 
 static void on_data(void *owner, struct str bytes) {
@@ -382,6 +395,10 @@ static void on_data(void *owner, struct str bytes) {
 
 static void on_drained(void *owner) {
     struct exchange *x = owner;
+    if (x->state == STATE_IDLE) {
+        go_on(x);
+        return;
+    }
     if (x->state != STATE_ANSWERING)
         return;
     deadline_clear(&x->deadline);
@@ -417,7 +434,8 @@ static void on_accept(void *arg, struct conn *c) {
     buf_init(&x->ahead, SERVER_AHEAD_MAX + 65536);
     s->n_exchanges++;
     set_state(x, STATE_IDLE);
-    deadline_set(&s->idle_deadline, s->loop, &x->deadline, x);
+    /* A handshake that does not end is no idle client: it has as long as a head. */
+    deadline_set(conn_is_open(c) ? &s->idle_deadline : &s->head_deadline, s->loop, &x->deadline, x);
     conn_start(c, &conn_handlers, x);
 }
 

@@ -8,7 +8,8 @@
 /*
  * A server belongs to one loop. Each connection has one exchange at a time: a request and its
  * answer. Requests that are sent ahead (pipelining) wait; of what they bring at most
- * SERVER_AHEAD_MAX bytes are read, then the connection is left alone until its turn.
+ * SERVER_AHEAD_MAX bytes are read, then the connection is left alone until its turn. They also wait
+ * while the client has too much of earlier answers unread.
  *
  * A client that closes its sending side has left: browsers, SDKs and curl do so only when they give
  * up, and a cancelled call must not go on costing. So a half-closed client gets no answer.
@@ -41,7 +42,7 @@ struct server_handler {
 struct server_limits {
     size_t head_bytes; /* [32 KiB] */
     size_t body_bytes; /* [32 MiB] */
-    int64_t head_ms;   /* whole head, from its first byte [10 s] */
+    int64_t head_ms;   /* whole head, from its first byte; with TLS the handshake likewise [10 s] */
     int64_t body_ms;   /* whole body, from the end of the head [120 s] */
     int64_t idle_ms;   /* between requests [75 s, as nginx's keepalive_timeout] */
     int64_t stall_ms;  /* an answer of which the client takes nothing [60 s] */
