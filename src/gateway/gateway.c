@@ -228,11 +228,21 @@ static void perform(struct gateway_call *gc, enum call_action action) {
 
 /* --- the client's side --- */
 
+static void reply_options(struct exchange *x) {
+    struct buf *out = exchange_begin(x, 204, LENGTH_NONE);
+    http_put_field(out, STR("Allow"), STR("GET, HEAD, OPTIONS, POST"));
+    (void)exchange_send(x, STR(""), true);
+}
+
 static void on_head(void *arg, struct exchange *x) {
     struct gateway *g = arg;
     const struct http_head *head = exchange_head(x);
-    if (str_eq(head->method, STR("OPTIONS")))
+    if (str_eq(head->method, STR("OPTIONS"))) {
+        /* A body would be for nothing, and nobody has shown a key for it. */
+        if (head->content_length > 0 || head->is_chunked)
+            reply_options(x);
         return;
+    }
     struct gateway_call *gc = begin(g, x);
     struct call_env env = env_of(gc);
     struct problem why = {0};
@@ -244,12 +254,6 @@ static void on_head(void *arg, struct exchange *x) {
     } else if (st != ST_OK) {
         call_refuse(&gc->call, st, &why);
     }
-}
-
-static void reply_options(struct exchange *x) {
-    struct buf *out = exchange_begin(x, 204, LENGTH_NONE);
-    http_put_field(out, STR("Allow"), STR("GET, HEAD, OPTIONS, POST"));
-    (void)exchange_send(x, STR(""), true);
 }
 
 static void on_request(void *arg, struct exchange *x) {
