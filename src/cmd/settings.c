@@ -130,14 +130,12 @@ int settings_parse(struct settings *s, const char *usage, int argc, char **argv)
     char **copy = xcalloc((size_t)argc + 1, sizeof *copy);
     memcpy(copy, argv, (size_t)argc * sizeof *copy);
     int n = options_parse(rows, usage, argc, copy);
-    free(copy);
-    if (n < 0)
-        return n;
-    if (n > 0) {
+    if (n > 0)
         fprintf(stderr, "weir %s: unexpected word \"%s\"; weir %s --help tells more\n", argv[0],
-                argv[1], argv[0]);
-        return -1;
-    }
+                copy[1], argv[0]);
+    free(copy);
+    if (n != 0)
+        return n < 0 ? n : -1;
     if (!s->config[0])
         return 0;
     const char *path = s->config;
