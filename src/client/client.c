@@ -2,7 +2,11 @@
 
 #include <stdlib.h>
 
-enum { HEAD_CEILING = 64 << 10, MAX_IOV = 8 };
+enum {
+    HEAD_CEILING = 64 << 10,
+    MAX_IOV = 8,
+    DISCARD_MAX = 64 << 10, /* more of an unwanted answer costs more than a new connection */
+};
 
 struct client_pool {
     struct loop *loop;
@@ -24,6 +28,7 @@ struct link {
     struct http_reader reader;
     struct deadline deadline;
     struct client_request *request; /* NULL when idle */
+    size_t n_discarded;             /* bytes of an answer that nobody wants */
     bool is_open, is_reused, has_bytes, is_dead, is_parsing;
 };
 
@@ -37,6 +42,7 @@ struct client_request {
 };
 
 static const struct conn_handlers conn_handlers;
+static const struct client_handlers ignore;
 
 /* --- links --- */
 
@@ -198,7 +204,12 @@ static void on_data(void *owner, struct str bytes) {
         close_link(k); /* nobody asked */
         return;
     }
-    deadline_set(&k->pool->stall_deadline, k->pool->loop, &k->deadline, k);
+    if (k->request->handlers != &ignore) {
+        deadline_set(&k->pool->stall_deadline, k->pool->loop, &k->deadline, k);
+    } else if ((k->n_discarded += bytes.n) > DISCARD_MAX) {
+        client_cancel(k->request);
+        return;
+    }
     k->is_parsing = true;
     parse(k, bytes);
     k->is_parsing = false;
@@ -267,6 +278,11 @@ void client_pool_free(struct client_pool *p) {
     p->n_connections++; /* keeps the pool while the idle ones go */
     LIST_EACH (&p->idle, it)
         close_link(CONTAINER_OF(it, struct link, in_pool));
+    LIST_EACH (&p->busy, it) {
+        struct link *k = CONTAINER_OF(it, struct link, in_pool);
+        if (k->request && k->request->handlers == &ignore)
+            client_cancel(k->request);
+    }
     p->n_connections--;
     p->is_closing = true;
     free_pool_when_unused(p);
@@ -331,6 +347,7 @@ void client_discard(struct client_request *r) {
     r->user = NULL;
     /* A repeat would need the caller's bytes, which go now. */
     r->has_retried = true;
+    r->link->n_discarded = 0;
     conn_resume(r->link->conn);
 }
 

@@ -40,7 +40,8 @@ struct client_handlers {
 
 struct client_pool *client_pool_new(struct loop *l, const struct client_target *target);
 
-/* Closes idle connections at once and the pool with its last request. */
+/* Closes connections without a request, or with one that was discarded, at once, and the pool with its
+ * last request. */
 void client_pool_free(struct client_pool *p);
 
 /*
@@ -58,7 +59,8 @@ struct client_request *client_send(struct client_pool *p, const struct iovec *io
 void client_cancel(struct client_request *r);
 
 /* Nobody wants the rest of the answer, but its end is near: it is read and thrown away, so that the
- * connection can serve again. No handler is called. */
+ * connection can serve again. When more than 64 KiB follow, or the end does not come before the time
+ * for the next piece is over, the connection is closed. No handler is called. */
 void client_discard(struct client_request *r);
 
 /* The request has gone out: the backend may be working on it. */
