@@ -445,6 +445,11 @@ static void abandon_all(struct gateway *g) {
         struct gateway_call *gc = CONTAINER_OF(it, struct gateway_call, in_gateway);
         struct call_env env = env_of(gc);
         call_abandon(&gc->call, &env);
+        if (gc->call.state == CALL_NEW) {
+            /* Its request was not complete. */
+            gc->call.receipt.outcome = ST_SHUTTING_DOWN;
+            gc->call.receipt.http_status = status_info(ST_SHUTTING_DOWN)->http;
+        }
         cancel_upstream(gc);
         if (gc->exchange)
             exchange_abort(gc->exchange);
