@@ -188,6 +188,8 @@ static int on_head(llhttp_t *p) {
         return refuse(r, ST_VERSION_NOT_SUPPORTED, "only HTTP/1.1 and HTTP/1.0 are spoken here");
     if (p->flags & F_CONTENT_LENGTH && p->content_length > INT64_MAX / 2)
         return refuse(r, ST_TOO_LARGE, "Content-Length is beyond any limit");
+    if (!r->is_request && (p->status_code < 100 || p->status_code > 999))
+        return refuse(r, ST_BAD_HTTP, "a status has three digits");
     if (r->is_request) {
         r->head.method = (struct str){r->text.p, r->method_end};
         r->head.target = (struct str){r->text.p + r->method_end, r->target_end - r->method_end};

@@ -140,6 +140,34 @@ static void refuses_what_two_servers_could_read_differently(void **state) {
     buf_destroy(&out);
 }
 
+static void refuses_answers_that_are_none(void **state) {
+    (void)state;
+    static const char *const cases[] = {
+        "HTTP/1.1 10 Ten\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 99 X\r\n\r\n",
+        "HTTP/1.1 0 X\r\n\r\n",
+        "HTTP/1.1 -200 X\r\n\r\n",
+        "HTTP/1.1 2000 X\r\n\r\n",
+        "HTTP/1.1 OK\r\n\r\n",
+        "HTTP/1.1\r\n\r\n",
+        "HTTP/1.1 200 OK\r\n: value\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "<html>hello</html>\r\n\r\n",
+        "SSH-2.0-OpenSSH_9.2\r\n",
+    };
+    struct buf out;
+    buf_init(&out, 4096);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct str text = str_of(cases[i]);
+        for (size_t step = 1; step <= text.n; step++) {
+            read_all(text, step, false, &out);
+            if (!str_starts(buf_view(&out), STR("!")))
+                fail_msg("case %zu step %zu was taken: %.*s", i, step, STR_ARG(buf_view(&out)));
+        }
+    }
+    buf_destroy(&out);
+}
+
 static void refuses_heads_over_the_ceiling(void **state) {
     (void)state;
     struct buf text, out;
@@ -254,6 +282,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_the_same_wherever_it_is_cut),
         cmocka_unit_test(refuses_what_two_servers_could_read_differently),
+        cmocka_unit_test(refuses_answers_that_are_none),
         cmocka_unit_test(refuses_heads_over_the_ceiling),
         cmocka_unit_test(tells_a_body_that_ends_with_the_connection_from_one_cut_short),
         cmocka_unit_test(a_head_outlives_the_trailer_of_its_message),
