@@ -111,7 +111,9 @@ static void settle(struct call *c, const struct call_env *env, enum status outco
     struct receipt *r = &c->receipt;
     struct live_counters *n = &c->live->counters;
     r->outcome = outcome;
-    r->end_ns = c->now_ns;
+    /* A call that finds no backend ends in the event that admitted it, whose time is that of its
+     * beginning. */
+    r->end_ns = i64_max(c->now_ns, r->admitted_ns);
     int64_t generated = 0;
     if (is_executed) {
         const struct meter *m = &c->meter;
