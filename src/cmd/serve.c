@@ -38,6 +38,7 @@ struct app {
     char *levels_path; /* owned; NULL without a data folder */
     const struct metrics_shard **shards;
     bool is_ready, is_draining, is_ending, is_saving, is_loading, must_load_again;
+    bool has_complained; /* that levels are not saved */
 };
 
 /*
@@ -85,8 +86,10 @@ static void save_work(void *arg) {
 }
 
 static void save_free(struct save *s) {
-    if (s->st != ST_OK)
+    /* Once, not every second, until it works again. */
+    if (s->st != ST_OK && !s->app->has_complained)
         fprintf(stderr, "weir: warning: levels are not saved: %s\n", s->why.message);
+    s->app->has_complained = s->st != ST_OK;
     buf_destroy(&s->text);
     free(s);
 }
@@ -219,6 +222,8 @@ static void flush_on_loop(void *arg) {
 
 static void on_user1(void *arg) {
     struct app *a = arg;
+    if (a->is_ending)
+        return; /* all is flushed anyway, and the loops may not come to it any more */
     for (int i = 0; i < a->n_workers; i++)
         loop_post(a->workers[i].loop, flush_on_loop, &a->workers[i]);
     if (a->log)
@@ -420,9 +425,11 @@ static void app_destroy(struct app *a) {
         gateway_free(a->workers[i].gateway);
     if (a->is_ready)
         save_now(a); /* after every call is settled */
+    /* Before the loops go, and with them our ears for signals: one more SIGTERM would end the process
+     * with lines unwritten. */
+    log_close(a->log);
     for (int i = 0; i < a->n_workers; i++)
         loop_free(a->workers[i].loop);
-    log_close(a->log);
     plan_unref(a->plan);
     live_free(a->live);
     tls_unref(a->tls);
