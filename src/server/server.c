@@ -409,6 +409,7 @@ static void on_end(void *owner, enum status st, struct str why) {
     (void)why;
     struct exchange *x = owner;
     if (st == ST_OK && x->state == STATE_READING && !http_reader_is_idle(&x->reader)) {
+        tell_gone(x); /* whoever closes in the middle has left; the answer is for one that half-closed */
         refuse(x, ST_BAD_HTTP, "the request ended early");
         return;
     }
