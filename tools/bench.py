@@ -627,7 +627,8 @@ def format_row(r):
 def format_markdown(out):
     """The rows as tables, for docs/performance.md."""
     m, v = out["machine"], out["versions"]
-    command = "make bench" + (" BENCH_FLAGS=--quick" if out["quick"] else "")
+    flags = "--quick" if out["quick"] else f"--pairs {out['pairs']} --seconds {out['seconds']}"
+    command = f"make bench BENCH_FLAGS='{flags}'"
     lines = [f"Measured {out['date'][:10]} by `{command}`: {out['pairs']} rounds, {out['seconds']} s a run, "
              f"{out['took_s'] // 60} minutes in all.",
              f"{m['cpu']}, {m['cores']} cores, {m['memory_mb'] // 1024} GB, Linux {m['kernel']}; "
