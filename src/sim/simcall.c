@@ -144,13 +144,17 @@ static void emit_last(struct call *c) {
     buf_destroy(&rest);
 }
 
-/* The whole answer in one piece. */
+/* The body of an answer in one piece; that of embeddings was written on arrival. */
+static void put_body(struct call *c) {
+    if (c->answer.api == ASK_EMBEDDINGS)
+        buf_str(&c->sim->out, buf_view(&c->text));
+    else
+        answer_put_body(&c->sim->out, &c->answer);
+}
+
 static void reply(struct call *c) {
     struct sim *s = c->sim;
-    if (c->answer.api == ASK_EMBEDDINGS)
-        buf_str(&s->out, buf_view(&c->text));
-    else
-        answer_put_body(&s->out, &c->answer);
+    put_body(c);
     if (c->faults.kinds & FAULT_GARBAGE)
         s->out.len /= 2;
     (void)sim_begin(s, c->x, 200, (int64_t)s->out.len, STR("application/json"));
@@ -270,7 +274,7 @@ static void strike(struct call *c) {
         if (c->is_stream) {
             flush(c);
         } else {
-            answer_put_body(&s->out, &c->answer);
+            put_body(c);
             (void)sim_begin(s, c->x, 200, (int64_t)s->out.len, STR("application/json"));
             (void)exchange_send(c->x, (struct str){s->out.p, s->out.len / 2}, false);
             buf_clear(&s->out);
@@ -414,6 +418,7 @@ static void write_embeddings(struct call *c, const struct ask *a, struct str mod
                           a->wants_floats);
     buf_destroy(&c->text);
     c->text = body;
+    c->answer.model = (struct str){NULL, 0}; /* stood in the old text */
 }
 
 static bool is_listed(const char *models, struct str model) {

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import net from 'node:net';
 import { after, before, describe, test } from 'node:test';
 import OpenAI, { AzureOpenAI } from 'openai';
-import { delay, rawExchange, readSse, runWeir, spawnSimulator, textOf, until } from './support.mjs';
+import { delay, rawConnection, rawExchange, readSse, requestBytes, runWeir, spawnSimulator, textOf, until } from './support.mjs';
 
 const messages = [{ role: 'user', content: 'Tell me about rivers.' }];
 
@@ -369,6 +369,12 @@ describe('faults on demand', () => {
         const response = await chat(sim, {}, order('disconnect'));
         assert.equal(response.status, 200);
         await assert.rejects(response.text());
+        const half = rawConnection(sim.url);
+        const body = { model: 'm', input: 'x', dimensions: 8, encoding_format: 'float' };
+        half.write(requestBytes('/v1/embeddings', body, { headers: { ...order('disconnect'), 'content-type': 'application/json' } }));
+        await until(half.hasEnded);
+        half.destroy();
+        assert.match(half.bytes().toString(), /\r\n\r\n\{"object":"list","data":\[\{"object":"embedding"/);
     });
 
     test('error ends the stream with an error event and no [DONE]', async () => {
