@@ -108,26 +108,26 @@ bool str_to_hex_u64(struct str s, uint64_t *out) {
     return true;
 }
 
-/* Whether every byte is ASCII. */
-static bool is_ascii(struct str s) {
-    uint64_t all = 0, word;
-    size_t i = 0;
-    for (; s.n - i >= 8; i += 8) {
-        memcpy(&word, s.p + i, 8);
-        all |= word;
+size_t str_utf8_length(struct str s) {
+    /* Eight bytes a round: a continuation byte has its top bits 10. The eight counters of a word are
+     * added up before the first could pass 255. */
+    const uint64_t ones = UINT64_C(0x0101010101010101), evens = UINT64_C(0x00ff00ff00ff00ff);
+    size_t later = 0, i = 0;
+    while (s.n - i >= 8) {
+        size_t rounds = size_min((s.n - i) / 8, 255);
+        uint64_t counters = 0;
+        for (size_t k = 0; k < rounds; k++, i += 8) {
+            uint64_t word;
+            memcpy(&word, s.p + i, 8);
+            counters += (word >> 7) & ~(word >> 6) & ones;
+        }
+        /* Pairs of counters fit 16 bits; the product gathers their sum in the top 16. */
+        counters = (counters & evens) + (counters >> 8 & evens);
+        later += (size_t)(counters * UINT64_C(0x0001000100010001) >> 48);
     }
     for (; i < s.n; i++)
-        all |= (uint64_t)(unsigned char)s.p[i];
-    return (all & UINT64_C(0x8080808080808080)) == 0;
-}
-
-size_t str_utf8_length(struct str s) {
-    if (is_ascii(s))
-        return s.n;
-    size_t n = 0;
-    for (size_t i = 0; i < s.n; i++)
-        n += ((unsigned char)s.p[i] & 0xc0) != 0x80;
-    return n;
+        later += ((unsigned char)s.p[i] & 0xc0) == 0x80;
+    return s.n - later;
 }
 
 char *str_dup(struct str s) {

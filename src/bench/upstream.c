@@ -165,7 +165,7 @@ static void reply_stats(struct peer *p) {
 }
 
 static bool says(struct str body, struct str what) {
-    return memmem(body.p, body.n, what.p, what.n) != NULL;
+    return str_find(body, what) >= 0;
 }
 
 static void on_request(struct peer *p) {

@@ -486,6 +486,9 @@ enum call_action call_on_head(struct call *c, const struct call_env *env,
     c->attempt_status = head->status;
     read_limits(c, head);
     enum balance_outcome outcome = balance_outcome_of(head->status);
+    /* It refuses our credentials, not the caller's, who would look for the fault in his own. */
+    if (head->status == 401 || head->status == 403)
+        outcome = BALANCE_FAILED;
     bool is_draining = c->state == CALL_DRAINING;
     if (!is_draining && outcome == BALANCE_BUSY)
         return try_another(c, env, ST_UPSTREAM_BUSY, outcome, STR(""));

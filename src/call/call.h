@@ -144,7 +144,8 @@ enum call_action call_on_fail(struct call *c, const struct call_env *env, enum s
 /* has_sent: the request had gone out to the backend. */
 enum call_action call_on_gone(struct call *c, const struct call_env *env, bool has_sent);
 
-/* The process is going down before the call ended: settles it as if the caller had left. */
+/* The process is going down before the call ended: what an answer brought so far is charged, a call
+ * without one is not. */
 void call_abandon(struct call *c, const struct call_env *env);
 
 /* Fields of our own answers, and of those forwarded from a backend. */

@@ -136,9 +136,11 @@ static void on_housekeep(void *arg) {
 /* Makes a snapshot the one that is served: binds it to the levels, then hands it to every loop. */
 static enum status make_plan(struct app *a, struct snapshot *s, struct plan **out,
                              struct problem *why) {
-    struct live_view *view = live_bind(a->live, s);
+    enum status st = plan_new(s, out, why);
+    if (st == ST_OK)
+        plan_bind(*out, live_bind(a->live, s));
     snapshot_unref(s);
-    return plan_new(view, out, why);
+    return st;
 }
 
 struct swap {

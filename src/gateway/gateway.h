@@ -13,8 +13,13 @@
  */
 struct plan;
 
-/* Takes over the reference to `view`. Fails when a backend's certificates cannot be read. */
-enum status plan_new(struct live_view *view, struct plan **out, struct problem *why) MUST_USE;
+/* Reads what the snapshot's backends need. Fails when their certificates cannot be read: before the
+ * snapshot is bound, so that a configuration which is refused has changed nothing. */
+enum status plan_new(struct snapshot *s, struct plan **out, struct problem *why) MUST_USE;
+
+/* Completes it with the view of the same snapshot, whose reference it takes over. */
+void plan_bind(struct plan *p, struct live_view *view);
+
 struct plan *plan_ref(struct plan *p);
 void plan_unref(struct plan *p);
 struct live_view *plan_view(const struct plan *p);

@@ -4,11 +4,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum status plan_new(struct live_view *view, struct plan **out, struct problem *why) {
+enum status plan_new(struct snapshot *s, struct plan **out, struct problem *why) {
     struct plan *p = xcalloc(1, sizeof *p);
     size_t n;
-    const struct backend *backends = snapshot_backends(view->snapshot, &n);
-    p->view = view;
+    const struct backend *backends = snapshot_backends(s, &n);
     p->n_backends = n;
     p->tls = xcalloc(n, sizeof(struct tls_context *));
     atomic_init(&p->refs, 1);
@@ -26,6 +25,11 @@ enum status plan_new(struct live_view *view, struct plan **out, struct problem *
     }
     *out = p;
     return ST_OK;
+}
+
+void plan_bind(struct plan *p, struct live_view *view) {
+    assert(!p->view && view->n_backends == p->n_backends);
+    p->view = view;
 }
 
 struct plan *plan_ref(struct plan *p) {

@@ -33,7 +33,8 @@ struct conn {
     struct buf queue;            /* bytes to send after those in flight */
     char *in_flight;             /* owned by the pending write; NULL when there is none */
     size_t n_in_flight;
-    uv_write_t *write; /* allocated with the first byte that has to wait */
+    uint64_t n_written; /* bytes handed to us, sent or queued */
+    uv_write_t *write;  /* allocated with the first byte that has to wait */
     struct conn_opening *opening;
     struct conn_finishing *finishing; /* owned; NULL until conn_finish */
     bool is_open, is_closing, is_finishing, is_shut, is_paused, is_incoming, has_queued;
@@ -226,6 +227,7 @@ static void write_raw(struct conn *c, const struct iovec *iov, int n) {
     size_t total = 0, sent = 0;
     for (int i = 0; i < n; i++)
         total += iov[i].iov_len;
+    c->n_written += total;
     struct iovec one;
     if (n > 1 && total <= GATHER_SIZE) {
         /* Short pieces are gathered: the kernel takes one buffer in less time than it takes to walk
@@ -291,6 +293,10 @@ size_t conn_write(struct conn *c, const struct iovec *iov, int n) {
 
 bool conn_is_open(const struct conn *c) {
     return c->is_open;
+}
+
+uint64_t conn_sent(const struct conn *c) {
+    return c->n_written - c->queue.len - uv_stream_get_write_queue_size((uv_stream_t *)&c->tcp);
 }
 
 size_t conn_queued(const struct conn *c) {

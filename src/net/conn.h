@@ -47,6 +47,9 @@ bool conn_is_open(const struct conn *c);
 /* Bytes in the queue. */
 size_t conn_queued(const struct conn *c);
 
+/* Bytes that the kernel has taken since the connection began: it grows while the peer reads. */
+uint64_t conn_sent(const struct conn *c);
+
 /* Stops and resumes reading: back-pressure towards the peer. A closed peer is then not noticed. */
 void conn_pause(struct conn *c);
 void conn_resume(struct conn *c);

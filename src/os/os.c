@@ -85,6 +85,7 @@ struct siphash_key os_random_key(void) {
 }
 
 static enum status failed(struct problem *why, const char *path, const char *what) {
+    assert(path);
     return problem_set(why, ST_IO_FAILED, str_of(path), "cannot %s %s: %s", what, path,
                        strerror(errno));
 }

@@ -49,6 +49,7 @@ struct exchange {
     struct buf ahead; /* bytes of later requests */
     void *user;
     int64_t start_ns;
+    uint64_t sent_before; /* what the client had taken when we last looked */
     enum state state;
     bool is_parsing, is_dead; /* dead: freed when the parse loop on the stack returns */
     bool has_answered, is_head_request, is_http10, wants_close, is_chunked, is_ahead_paused;
@@ -173,6 +174,13 @@ static void finish(struct exchange *x) {
     go_on(x);
 }
 
+/* Begins to watch whether a slow client goes on reading. */
+static void watch_reader(struct exchange *x) {
+    struct server *s = x->server;
+    x->sent_before = conn_sent(x->conn);
+    deadline_set(&s->stall_deadline, s->loop, &x->deadline, x);
+}
+
 size_t exchange_send(struct exchange *x, struct str piece, bool is_last) {
     struct server *s = x->server;
     struct iovec iov[5];
@@ -200,7 +208,7 @@ size_t exchange_send(struct exchange *x, struct str piece, bool is_last) {
         return 0;
     }
     if (queued && x->state == STATE_ANSWERING && !list_is_linked(&x->deadline.link))
-        deadline_set(&s->stall_deadline, s->loop, &x->deadline, x);
+        watch_reader(x);
     return queued;
 }
 
@@ -409,7 +417,8 @@ static void on_end(void *owner, enum status st, struct str why) {
     (void)why;
     struct exchange *x = owner;
     if (st == ST_OK && x->state == STATE_READING && !http_reader_is_idle(&x->reader)) {
-        tell_gone(x); /* whoever closes in the middle has left; the answer is for one that half-closed */
+        tell_gone(
+            x); /* whoever closes in the middle has left; the answer is for one that half-closed */
         refuse(x, ST_BAD_HTTP, "the request ended early");
         return;
     }
@@ -449,6 +458,15 @@ static void on_idle_too_long(void *arg) {
     lose(arg);
 }
 
+/* The client has bytes waiting: it has taken some since we looked, or it is dropped. */
+static void on_stall(void *arg) {
+    struct exchange *x = arg;
+    if (conn_sent(x->conn) == x->sent_before)
+        lose(x);
+    else
+        watch_reader(x);
+}
+
 /* --- the server --- */
 
 static int64_t or_default(int64_t value, int64_t otherwise) {
@@ -476,7 +494,7 @@ struct server *server_new(struct loop *l, const struct server_limits *limits,
     deadline_class_init(&s->head_deadline, l, s->limits.head_ms, on_too_slow);
     deadline_class_init(&s->body_deadline, l, s->limits.body_ms, on_too_slow);
     deadline_class_init(&s->idle_deadline, l, s->limits.idle_ms, on_idle_too_long);
-    deadline_class_init(&s->stall_deadline, l, s->limits.stall_ms, on_idle_too_long);
+    deadline_class_init(&s->stall_deadline, l, s->limits.stall_ms, on_stall);
     return s;
 }
 

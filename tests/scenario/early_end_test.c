@@ -302,6 +302,8 @@ static const struct fault faults[] = {
      ST_UPSTREAM_BUSY, 1, BALANCE_BUSY},
     {"429 and 2^63", ST_OK, 429, "retry-after: 9223372036854775807\r\n", ST_UPSTREAM_BUSY, 60000,
      BALANCE_BUSY},
+    {"401: it refuses our key", ST_OK, 401, "", ST_UPSTREAM_FAILED, 0, BALANCE_FAILED},
+    {"403: it refuses our key", ST_OK, 403, "", ST_UPSTREAM_FAILED, 0, BALANCE_FAILED},
     {"500", ST_OK, 500, "", ST_UPSTREAM_FAILED, 0, BALANCE_FAILED},
     {"503", ST_OK, 503, "retry-after: 1\r\n", ST_UPSTREAM_FAILED, 0, BALANCE_FAILED},
     {"599", ST_OK, 599, "", ST_UPSTREAM_FAILED, 0, BALANCE_FAILED},
@@ -527,7 +529,7 @@ static void an_early_end_costs_what_was_seen_even_when_usage_lags_behind(void **
 /* Answers that are neither good nor a reason to go elsewhere: the caller's own mistakes. */
 static void other_statuses_pass_through_and_cost_nothing(void **state) {
     (void)state;
-    static const int statuses[] = {302, 400, 401, 404, 408, 413, 422, 499};
+    static const int statuses[] = {302, 400, 404, 408, 413, 422, 499};
     for (size_t i = 0; i < ARRAY_LEN(statuses); i++) {
         for (int is_stream = 0; is_stream < 2; is_stream++) {
             struct scene s = {.is_stream = is_stream, .is_provisioned = true, .n_backends = 2};
