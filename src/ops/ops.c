@@ -161,10 +161,13 @@ static void put_debug(const struct live_view *v, int64_t now_ns, struct buf *out
         put_number(&w, STR("promptTokens"), metric_read(&live->counters.prompt_tokens));
         put_number(&w, STR("outputTokens"), metric_read(&live->counters.output_tokens));
         if (d[i].is_provisioned) {
+            /* Calls go on meanwhile: the level is that of the two numbers beside it. */
+            int64_t finish = atomic_load(&live->bucket.finish_mt);
+            int64_t served = bucket_served_mt(&live->bucket, now_ns);
             put_number(&w, STR("chargedMt"), metric_read(&live->counters.charged_mt));
-            put_number(&w, STR("levelMt"), bucket_level_mt(&live->bucket, now_ns));
-            put_number(&w, STR("finishMt"), atomic_load(&live->bucket.finish_mt));
-            put_number(&w, STR("servedMt"), bucket_served_mt(&live->bucket, now_ns));
+            put_number(&w, STR("levelMt"), i64_max(0, finish - served));
+            put_number(&w, STR("finishMt"), finish);
+            put_number(&w, STR("servedMt"), served);
             put_number(&w, STR("depthMt"), bucket_depth_mt(&live->bucket));
             put_number(&w, STR("rateMtPerMinute"), bucket_rate(&live->bucket));
         }
