@@ -470,7 +470,9 @@ static void read_limits(struct call *c, const struct http_head *head) {
     int64_t seconds = field_i64(head, STR("retry-after"), 0);
     c->attempt_retry_ms =
         field_i64(head, STR("retry-after-ms"), i64_min(seconds, INT64_C(86400)) * 1000);
-    c->attempt_remaining = field_i64(head, STR("x-ratelimit-remaining-tokens"), -1);
+    int64_t tokens = field_i64(head, STR("x-ratelimit-remaining-tokens"), -1);
+    /* In the unit of the estimate that it is compared with. */
+    c->attempt_remaining = tokens < 0 ? -1 : i64_min(tokens, RESERVATION_TOKENS_MAX) * 1000;
     c->attempt_reset_ms =
         i64_min(field_i64(head, STR("x-ratelimit-reset-tokens"), 0), INT64_C(86400)) * 1000;
 }

@@ -225,6 +225,35 @@ static void an_open_breaker_tells_when_it_is_tried_again(void **state) {
     rig_destroy(&g);
 }
 
+/* A backend with a quota of its own says how many tokens are left of it: it gets the calls that fit,
+ * and the others wait until it is full again (admission spec 6.4). */
+static void a_backend_with_tokens_left_gets_the_calls_that_fit(void **state) {
+    (void)state;
+    static const char *const names[] = {"ptu", "std"};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        struct rig g;
+        struct rig_call rc;
+        rig_init_same(&g, 1, "");
+        rig_call_init(&rc, &g);
+        assert_int_equal(rig_submit(&rc, names[i], STR("{" HI "}")), CALL_SEND);
+        rig_answer(&rc, 200,
+                   RIG_JSON
+                   "x-ratelimit-remaining-tokens: 1000\r\nx-ratelimit-reset-tokens: 30\r\n");
+        rig_bytes(&rc, STR("{}"), true);
+        rig_call_destroy(&rc);
+        assert_int_equal(attempt(&g, names[i], 100, true).action, CALL_SEND);
+        struct attempt a = attempt(&g, names[i], 2000, true);
+        assert_int_equal(a.action, CALL_REPLY);
+        assert_int_equal(a.http_status, 429);
+        assert_int_equal(a.retry_ms, 30000);
+        rig_pass_ms(&g, 29999);
+        assert_int_equal(attempt(&g, names[i], 2000, true).action, CALL_REPLY);
+        rig_pass_ms(&g, 1);
+        assert_int_equal(attempt(&g, names[i], 2000, true).action, CALL_SEND);
+        rig_destroy(&g);
+    }
+}
+
 /* What is refused before admission is in no book at all. */
 static void what_is_no_valid_call_is_not_counted(void **state) {
     (void)state;
@@ -318,6 +347,7 @@ int main(void) {
         cmocka_unit_test(standard_limits_tell_the_true_wait),
         cmocka_unit_test(when_all_backends_are_busy_the_wait_is_that_of_the_first_to_return),
         cmocka_unit_test(an_open_breaker_tells_when_it_is_tried_again),
+        cmocka_unit_test(a_backend_with_tokens_left_gets_the_calls_that_fit),
         cmocka_unit_test(what_is_no_valid_call_is_not_counted),
         cmocka_unit_test(no_estimate_overflows),
     };
