@@ -427,7 +427,6 @@ enum call_action call_submit(struct call *c, const struct call_env *env,
     assert(c->state == CALL_NEW);
     problem_clear(&why);
     begin_event(c, env);
-    begin_event(c, env);
     c->body = body;
     r->bytes_in = (int64_t)body.len;
     enum status st = judge(c, env, &why);
@@ -442,6 +441,9 @@ enum call_action call_submit(struct call *c, const struct call_env *env,
     if (st != ST_OK) {
         if (c->deployment && c->deployment->is_provisioned && st != ST_DEPLOYMENT_FULL)
             r->util_ppm = bucket_util_ppm(&c->live->bucket, r->admitted_ns);
+        /* The limits stand on every answer of a standard deployment (admission spec 3.3). */
+        if (c->deployment && !c->deployment->is_provisioned && !c->limits.limit_tokens)
+            c->limits = standard_peek(&c->live->standard, r->admitted_ns);
         return call_refuse(c, st, &why);
     }
     metric_add(&c->live->counters.admitted, 1);
