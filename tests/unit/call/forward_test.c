@@ -180,6 +180,23 @@ static void splices_model_and_stream_options_wherever_they_stand(void **state) {
     rig_destroy(&g);
 }
 
+static void an_empty_object_gets_a_model_and_no_comma(void **state) {
+    (void)state;
+    static const char *const bodies[] = {"{}", " {\n} ", "{\"prompt\":\"p\"}"};
+    struct rig g;
+    rig_init_same(&g, 1, "");
+    for (size_t i = 0; i < ARRAY_LEN(bodies); i++) {
+        struct rig_call rc;
+        rig_call_init(&rc, &g);
+        assert_int_equal(rig_submit_at(&rc, "POST /v1/deployments/ptu/completions",
+                                       "api-key: " RIG_KEY "\r\n", str_of(bodies[i])),
+                         CALL_SEND);
+        check_body(str_of(bodies[i]), body_of(&rc), "\"gpt-4o\"", false);
+        finish(&rc);
+    }
+    rig_destroy(&g);
+}
+
 /* Longer than any buffer that somebody might think large enough. */
 static void long_stream_options_pass_whole(void **state) {
     (void)state;
@@ -479,6 +496,7 @@ static void a_further_attempt_is_written_for_its_own_backend(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(splices_model_and_stream_options_wherever_they_stand),
+        cmocka_unit_test(an_empty_object_gets_a_model_and_no_comma),
         cmocka_unit_test(long_stream_options_pass_whole),
         cmocka_unit_test(any_object_arrives_as_it_was_but_for_the_two),
         cmocka_unit_test(the_head_names_the_backend_and_hides_the_caller),
