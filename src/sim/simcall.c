@@ -113,13 +113,13 @@ static void emit(struct call *c) {
     buf_clear(&s->out);
 }
 
-/* Sends what was gathered or held back. */
+/* Sends what was gathered or held back, and the head if nothing took it along: it stands in memory
+ * of the server that the next answer needs. */
 static void flush(struct call *c) {
     struct sim *s = c->sim;
     buf_str(&c->carry, buf_view(&s->out));
     buf_clear(&s->out);
-    if (c->carry.len)
-        c->n_queued = exchange_send(c->x, buf_view(&c->carry), false);
+    c->n_queued = exchange_send(c->x, buf_view(&c->carry), false);
     buf_clear(&c->carry);
 }
 
@@ -565,6 +565,8 @@ static void serve(struct sim *s, struct call *c, int64_t now_ns) {
             return;
         }
     } while (is_instant);
+    if (c->is_stream)
+        exchange_flush(c->x); /* in a burst the first token does not go out yet: see flush */
     physics_step(&s->physics, &c->physics, now_ns);
 }
 

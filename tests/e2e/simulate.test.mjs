@@ -425,6 +425,16 @@ describe('faults on demand', () => {
         assert.deepEqual(counts, [0, 1, 2, 3, 4, 5, 5, 5]);
     });
 
+    test('a head goes out before the first text does, so that other answers may begin', async (t) => {
+        const paced = await spawnSimulator(t, '--profile', 'fast');
+        const completion = (fault) => post(paced, '/v1/completions', { model: 'm', prompt: 'x', stream: true, max_tokens: 16 }, order(fault));
+        const silent = await completion('stall;after=0'); // no text ever
+        const bursts = await Promise.all(Array.from({ length: 8 }, () => completion('burst;n=8')));
+        for (const response of [silent, ...bursts]) assert.equal(response.status, 200);
+        for (const response of bursts) assert.equal((await readSse(response)).events.at(-1).data, '[DONE]');
+        await silent.body.cancel();
+    });
+
     test('burst puts several tokens in a chunk and counts them all', async () => {
         const { events } = await chatStream(sim, { max_tokens: 10 }, order('burst;n=4'));
         const contents = chunksOf(events).flatMap((c) => c.choices).map((c) => c.delta.content).filter(Boolean);
