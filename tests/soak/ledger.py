@@ -44,7 +44,9 @@ OPERATIONS = {"chat": "chat.completions", "chatV1": "chat.completions", "chatPla
 # In prompts and keys of the driver; never in a log.
 SECRETS = ("unspeakable", "key-of-the-end", "nobodys-key")
 SLACK_MS = 30      # between two processes' readings of one clock
-LOST_MS = 700      # a killed process had not handed over the lines of its last moments
+# A killed process had not handed over the lines of its last moments, nor written those of calls whose callers had
+# left and whose servers were to finish; these are given up after 2.5 s of silence.
+LOST_MS, LOST_LEFT_MS = 700, 12000
 
 
 def ceil_div(a, b):
@@ -311,9 +313,9 @@ def answered(b):
             yield e, b.by_id[e["id"]]
 
 
-def lost_after(b, n):
-    run = b.runs[n - 1]
-    return run["sent"] - LOST_MS if run["signal"] == "SIGKILL" else float("inf")
+def may_be_lost(b, e):
+    run = b.runs[e["run"] - 1]
+    return run["signal"] == "SIGKILL" and e["done"] >= run["sent"] - (LOST_MS if e["end"] == "whole" else LOST_LEFT_MS)
 
 
 def every_answer_has_its_line(b):
@@ -323,7 +325,7 @@ def every_answer_has_its_line(b):
             continue
         l = b.by_id.get(e["id"])
         if l is None:
-            if e["done"] < lost_after(b, e["run"]):
+            if not may_be_lost(b, e):
                 yield f"{e['id']}: answered {e['status']}, no line"
             continue
         if l["status"] != e["status"] or (e["deployment"] and l.get("deployment", e["deployment"]) != e["deployment"]):
