@@ -1,6 +1,7 @@
 #include "call/call.h"
 
 #include "call/call_private.h"
+#include "json/error.h"
 
 enum { REPLY_MAX = 1 << 20 };
 
@@ -159,28 +160,11 @@ static void end_attempt(struct call *c, enum balance_outcome outcome) {
 
 enum call_action call_refuse(struct call *c, enum status st, const struct problem *why) {
     const struct status_info *info = status_info(st);
-    struct json_writer w;
     c->reply_status = info->http;
     c->receipt.outcome = st;
     c->receipt.http_status = info->http;
     buf_clear(&c->reply_body);
-    json_writer_init(&w, &c->reply_body, 0);
-    json_begin_object(&w);
-    json_key(&w, STR("error"));
-    json_begin_object(&w);
-    json_key(&w, STR("code"));
-    json_str_value(&w, info->code);
-    json_key(&w, STR("message"));
-    json_str_value(&w, why && why->message[0] ? str_of(why->message) : info->text);
-    json_key(&w, STR("type"));
-    json_str_value(&w, info->type);
-    json_key(&w, STR("param"));
-    if (why && why->target[0])
-        json_str_value(&w, str_of(why->target));
-    else
-        json_null_value(&w);
-    json_end_object(&w);
-    json_end_object(&w);
+    json_put_error(&c->reply_body, st, why);
     return CALL_REPLY;
 }
 
@@ -614,98 +598,4 @@ void call_abandon(struct call *c, const struct call_env *env) {
         c->receipt.http_status = status_info(ST_SHUTTING_DOWN)->http;
     end_attempt(c, BALANCE_SILENT);
     settle(c, env, ST_SHUTTING_DOWN, c->attempt_status / 100 == 2);
-}
-
-/* --- fields --- */
-
-/* "42.5%": one decimal, rounded down, since 100.0% means refused. */
-static void put_utilization(struct buf *out, int64_t ppm) {
-    buf_lit(out, "azure-openai-deployment-utilization: ");
-    buf_i64(out, ppm / 10000);
-    buf_char(out, '.');
-    buf_i64(out, ppm / 1000 % 10);
-    buf_lit(out, "%\r\n");
-}
-
-static void put_limits(const struct standard_verdict *v, struct buf *out) {
-    http_put_field_i64(out, STR("x-ratelimit-limit-requests"), v->limit_requests);
-    http_put_field_i64(out, STR("x-ratelimit-limit-tokens"), v->limit_tokens);
-    http_put_field_i64(out, STR("x-ratelimit-remaining-requests"), v->remaining_requests);
-    http_put_field_i64(out, STR("x-ratelimit-remaining-tokens"), v->remaining_tokens);
-    http_put_field_i64(out, STR("x-ratelimit-reset-requests"), v->reset_requests_s);
-    http_put_field_i64(out, STR("x-ratelimit-reset-tokens"), v->reset_tokens_s);
-}
-
-/* Fields of every answer (inference contract, section 5). */
-static void put_common_fields(const struct call *c, struct buf *out) {
-    struct str id = {c->id, CALL_ID_LEN};
-    http_put_field(out, STR("apim-request-id"), id);
-    http_put_field(out, STR("x-request-id"), id);
-    http_put_field(out, STR("x-ms-client-request-id"), str_of(c->client_id));
-    buf_lit(out, "x-content-type-options: nosniff\r\n"
-                 "strict-transport-security: max-age=31536000; includeSubDomains\r\n");
-    if (c->account)
-        http_put_field(out, STR("x-ms-region"), c->account->location->display_name);
-    if (!c->deployment)
-        return;
-    http_put_field(out, STR("x-ms-deployment-name"), c->deployment->name);
-    /* Nobody looked at the level for a request that was refused before it was whole. */
-    if (c->deployment->is_provisioned && c->receipt.admitted_ns)
-        put_utilization(out, c->receipt.util_ppm);
-    else if (c->limits.limit_tokens)
-        put_limits(&c->limits, out);
-}
-
-void call_put_reply_fields(const struct call *c, struct buf *out) {
-    put_common_fields(c, out);
-    buf_lit(out, "Content-Type: application/json\r\n");
-    if (c->reply_status == 429) {
-        http_put_field_i64(out, STR("retry-after-ms"), i64_max(1, c->receipt.retry_after_ms));
-        http_put_field_i64(out, STR("retry-after"),
-                           i64_max(1, (c->receipt.retry_after_ms + 999) / 1000));
-    }
-}
-
-/* The backend's fields that the caller must not take for ours, or that we write ourselves. */
-static bool is_backends_own(struct str name) {
-    if (str_istarts(name, STR("x-ratelimit-")))
-        return true;
-    switch (name.n) {
-    case 4:
-        return str_ieq(name, STR("date")) || http_is_hop_by_hop(name);
-    case 6:
-        return str_ieq(name, STR("server")) || http_is_hop_by_hop(name);
-    case 7:
-        return str_ieq(name, STR("alt-svc")) || http_is_hop_by_hop(name);
-    case 10:
-        return str_ieq(name, STR("set-cookie")) || http_is_hop_by_hop(name);
-    case 11:
-        return str_ieq(name, STR("retry-after")) || str_ieq(name, STR("x-ms-region"));
-    case 12:
-        return str_ieq(name, STR("x-request-id"));
-    case 14:
-        return str_ieq(name, STR("retry-after-ms")) || http_is_hop_by_hop(name);
-    case 15:
-        return str_ieq(name, STR("apim-request-id"));
-    case 20:
-        return str_ieq(name, STR("x-ms-deployment-name"));
-    case 22:
-        return str_ieq(name, STR("x-content-type-options")) ||
-               str_ieq(name, STR("x-ms-client-request-id"));
-    case 25:
-        return str_ieq(name, STR("strict-transport-security"));
-    case 35:
-        return str_ieq(name, STR("azure-openai-deployment-utilization"));
-    default:
-        return http_is_hop_by_hop(name);
-    }
-}
-
-void call_put_answer_fields(const struct call *c, const struct http_head *head, struct buf *out) {
-    for (size_t i = 0; i < head->n_fields; i++) {
-        struct str name = head->fields[i].name;
-        if (!is_backends_own(name) && !http_is_nominated(head, name))
-            http_put_field(out, name, head->fields[i].value);
-    }
-    put_common_fields(c, out);
 }

@@ -1,7 +1,7 @@
 #include "server/server.h"
 
 #include "os/os.h"
-#include "json/json.h"
+#include "json/error.h"
 
 #include <stdlib.h>
 
@@ -223,32 +223,10 @@ void exchange_reply(struct exchange *x, int status, struct str content_type, str
     (void)exchange_send(x, body, true);
 }
 
-void server_put_error_body(struct buf *out, enum status st, const struct problem *why) {
-    const struct status_info *info = status_info(st);
-    struct json_writer w;
-    json_writer_init(&w, out, 0);
-    json_begin_object(&w);
-    json_key(&w, STR("error"));
-    json_begin_object(&w);
-    json_key(&w, STR("code"));
-    json_str_value(&w, info->code);
-    json_key(&w, STR("message"));
-    json_str_value(&w, why && why->message[0] ? str_of(why->message) : info->text);
-    json_key(&w, STR("type"));
-    json_str_value(&w, info->type);
-    json_key(&w, STR("param"));
-    if (why && why->target[0])
-        json_str_value(&w, str_of(why->target));
-    else
-        json_null_value(&w);
-    json_end_object(&w);
-    json_end_object(&w);
-}
-
 void exchange_reply_error(struct exchange *x, enum status st, const struct problem *why) {
     struct buf body;
     buf_init(&body, 4096);
-    server_put_error_body(&body, st, why);
+    json_put_error(&body, st, why);
     exchange_reply(x, status_info(st)->http, STR("application/json"), buf_view(&body));
     buf_destroy(&body);
 }

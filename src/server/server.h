@@ -119,9 +119,6 @@ void exchange_reply(struct exchange *x, int status, struct str content_type, str
  * {"error":{"code","message","type","param"}}; `why` may be NULL. */
 void exchange_reply_error(struct exchange *x, enum status st, const struct problem *why);
 
-/* That body, for whoever writes the answer itself. */
-void server_put_error_body(struct buf *out, enum status st, const struct problem *why);
-
 /* Ends the connection without a proper end of the answer, so that the client sees that it is cut. */
 void exchange_abort(struct exchange *x);
 

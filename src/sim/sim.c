@@ -3,6 +3,7 @@
 #include "os/os.h"
 #include "sim/script.h"
 #include "sim/sim_private.h"
+#include "json/error.h"
 
 #include <stdlib.h>
 
@@ -31,7 +32,7 @@ static void reply_out(struct sim *s, struct exchange *x, int status) {
 void sim_reply_error(struct sim *s, struct exchange *x, enum status st, const struct problem *why,
                      int64_t retry_ms) {
     s->stats.refused++;
-    server_put_error_body(&s->out, st, why);
+    json_put_error(&s->out, st, why);
     struct str body = buf_view(&s->out);
     struct buf *head =
         sim_begin(s, x, status_info(st)->http, (int64_t)body.n, STR("application/json"));
