@@ -311,10 +311,11 @@ export async function spawnGateway(t, { resources, args = [], env = {}, folder =
     return gateway;
 }
 
-// The lines of a file of JSON lines; none when there is no such file.
+// The lines of a file of JSON lines; none when there is no such file. What follows the last line feed is still being
+// written.
 export function readLines(file) {
     try {
-        return readFileSync(file, 'utf8').split('\n').filter(Boolean).map((line) => JSON.parse(line));
+        return readFileSync(file, 'utf8').split('\n').slice(0, -1).filter(Boolean).map((line) => JSON.parse(line));
     } catch (e) {
         if (e.code === 'ENOENT') return [];
         throw e;
@@ -381,8 +382,9 @@ function parseAnswer(bytes, isHead, hasEnded) {
     const [first, ...lines] = bytes.subarray(0, end).toString('latin1').split('\r\n');
     const headers = Object.fromEntries(lines.map((l) => [l.slice(0, l.indexOf(':')).toLowerCase(), l.slice(l.indexOf(':') + 1).trim()]));
     const status = Number(first.split(' ')[1]);
+    const pieces = []; // the chunks of a chunked body
     const done = (body, length) => ({
-        answer: { status, first, headers, body: body.toString(), json: () => JSON.parse(body) }, length,
+        answer: { status, first, headers, body: body.toString(), pieces, json: () => JSON.parse(body) }, length,
     });
     let at = end + 4;
     if (isHead || status < 200 || status === 204 || status === 304) return done(Buffer.alloc(0), at);
@@ -391,7 +393,6 @@ function parseAnswer(bytes, isHead, hasEnded) {
         if (Number.isNaN(n)) return hasEnded ? done(bytes.subarray(at), bytes.length) : null;
         return bytes.length - at >= n ? done(bytes.subarray(at, at + n), at + n) : null;
     }
-    const pieces = [];
     for (;;) {
         const lf = bytes.indexOf('\r\n', at);
         if (lf < 0) return null;

@@ -225,7 +225,10 @@ function deltasOfText(text) {
 }
 
 // One call by Node's client; resolves with its entry of the journal.
-function call(base, agent, r, request, { leaves = null, isSlow = false, isChunked = false, expects = false, key = apiKey } = {}) {
+// `begun` is called with it when a part of the answer is there, and with null when none will come.
+function call(base, agent, r, request, {
+    leaves = null, isSlow = false, isChunked = false, expects = false, key = apiKey, begun = () => {},
+} = {}) {
     const text = typeof request.body === 'string' ? request.body : JSON.stringify(request.body);
     const entry = {
         deployment: request.deployment, op: request.op, stream: request.body.stream === true, ask: request.ask,
@@ -240,6 +243,7 @@ function call(base, agent, r, request, { leaves = null, isSlow = false, isChunke
             clearTimeout(timer);
             entry.end = end;
             entry.done = now();
+            begun(null);
             resolve(entry);
         };
         const q = http.request(`${base}${request.target}`, {
@@ -270,6 +274,7 @@ function call(base, agent, r, request, { leaves = null, isSlow = false, isChunke
             a.on('data', (d) => {
                 pieces.push(d);
                 length += d.length;
+                begun(entry);
                 if (leaves?.afterBytes !== undefined && length > leaves.afterBytes) leave();
                 else if (isSlow && nPauses < 8 && r.chance(0.5)) {
                     nPauses++;
@@ -604,18 +609,30 @@ export async function drive({ folder, seconds = 60, seed = 1, workers = 12, loop
         await sample('last').catch(() => {});
         end = 0; // each caller finishes the call in hand, and makes no more
         // One call at least is still in hand when the time to finish is over: its server has fallen silent.
-        const request = {
-            ...operations.chat('deep'), deployment: 'deep', op: 'chat', ask: { api: 'chat', max_tokens: 50 },
-            body: { messages: [{ role: 'user', content: marker }], max_tokens: 50, stream: true },
-            headers: { 'x-sim-fault': 'stall;after=2', 'x-sim-output-tokens': '50' },
-        };
-        const silent = call(gateway.url, false, makeRandom(seed), request);
-        await delay(200);
+        const silent = await beginSilence();
         gateway.signal(signal);
         await finishRun(signal);
-        journal(await silent);
+        for (const entry of await Promise.all(silent)) journal(entry);
         await working;
         agents.at(-1).destroy();
+    }
+
+    // Calls until one is answered by a server that then falls silent: a deployment may be full, a server shunned.
+    async function beginSilence() {
+        const calls = [];
+        for (let tries = 0; tries < 100; tries++, await delay(100)) {
+            const name = ['deep', 'tiers', 'narrow'][tries % 3];
+            const request = {
+                ...operations.chat(name), deployment: name, op: 'chat', ask: { api: 'chat', max_tokens: 50 },
+                body: { messages: [{ role: 'user', content: marker }], max_tokens: 50, stream: true },
+                headers: { 'x-sim-fault': 'stall;after=2', 'x-sim-output-tokens': '50' },
+            };
+            const entry = await new Promise((begun) => {
+                calls.push(call(gateway.url, false, makeRandom(seed + tries), request, { begun }));
+            });
+            if (entry?.status === 200) return calls;
+        }
+        throw new Error('no server could be brought to fall silent');
     }
 
     async function finishRun(signal) {
