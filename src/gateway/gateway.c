@@ -439,18 +439,22 @@ void gateway_swap(struct gateway *g, struct plan *plan) {
     lease_unref(before);
 }
 
-/* Cuts off every call that is left and settles it. */
+/*
+ * Ends every call that is left and settles it. A client that has nothing of its answer yet gets a
+ * proper refusal, which it may take elsewhere at once; an answer that has begun is cut off, so that
+ * nobody takes a part for the whole.
+ */
 static void abandon_all(struct gateway *g) {
     LIST_EACH (&g->calls, it) {
         struct gateway_call *gc = CONTAINER_OF(it, struct gateway_call, in_gateway);
         struct call_env env = env_of(gc);
         call_abandon(&gc->call, &env);
-        if (gc->call.state == CALL_NEW) {
-            /* Its request was not complete. */
-            gc->call.receipt.outcome = ST_SHUTTING_DOWN;
-            gc->call.receipt.http_status = status_info(ST_SHUTTING_DOWN)->http;
-        }
         cancel_upstream(gc);
+        if (gc->exchange && !gc->has_begun) {
+            call_refuse(&gc->call, ST_SHUTTING_DOWN, NULL);
+            send_reply(gc);
+            continue;
+        }
         if (gc->exchange)
             exchange_abort(gc->exchange);
         end(gc);
@@ -474,9 +478,9 @@ static void finish_draining(void *arg) {
 
 static void on_grace_over(void *arg) {
     struct gateway *g = arg;
+    abandon_all(g); /* with its last call it may finish the draining, and close the timer */
     loop_timer_close(g->grace_timer);
     g->grace_timer = NULL;
-    abandon_all(g);
     finish_draining(g);
 }
 
@@ -491,6 +495,7 @@ void gateway_free(struct gateway *g) {
     if (!g)
         return;
     g->drained = NULL;
+    server_drain(g->server, finish_draining, g); /* no refusal below may begin another call */
     abandon_all(g);
     server_free(g->server);
     loop_timer_close(g->flush_timer);

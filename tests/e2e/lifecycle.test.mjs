@@ -94,6 +94,40 @@ describe('SIGTERM', () => {
         assert.ok(backend.connections[0].closedAt);
     });
 
+    for (const [when, signals] of [['the grace', 1], ['a second one', 2]]) {
+        test(`answers the calls that still wait after ${when} with 503`, async (t) => {
+            const backend = await fakeBackend(t, () => {});
+            const gateway = await spawnGateway(t, {
+                resources: resourceSet([backend.url]), loops: 2, args: ['--drain-grace', signals === 1 ? '200ms' : '60s'],
+            });
+            const waiting = Array.from({ length: 8 }, (_, i) => {
+                const c = rawConnection(gateway.url);
+                c.write(requestBytes(chatTarget(), { ...hello, stream: i % 2 === 0 }));
+                return c;
+            });
+            const halfSent = rawConnection(gateway.url);
+            halfSent.write(requestBytes(chatTarget(), hello).subarray(0, -5));
+            await until(() => backend.requests.length === 8);
+            await until(async () => (await gateway.metric('weir_calls_in_flight')) === 9);
+            gateway.signal('SIGTERM');
+            await until(() => gateway.stderr().includes('finishing the calls in hand'));
+            if (signals === 2) gateway.signal('SIGTERM');
+            for (const c of [...waiting, halfSent]) {
+                const answer = await c.response();
+                assert.equal(answer?.status, 503);
+                assert.equal(answer.headers.connection, 'close');
+                assert.equal(answer.json().error.code, 'ServiceUnavailable');
+                await until(() => c.hasEnded());
+                c.destroy();
+            }
+            assert.deepEqual(await gateway.ended, { code: 0, signal: null });
+            const lines = gateway.lines();
+            assert.equal(lines.length, 9);
+            assert.ok(lines.every((l) => l.status === 503 && l.outcome === 'shutting_down' && !l.chargeMt), JSON.stringify(lines));
+            assert.ok(backend.connections.every((c) => c.closedAt));
+        });
+    }
+
     test('given twice ends at once', async (t) => {
         const backend = await patientBackend(t);
         const gateway = await spawnGateway(t, { resources: resourceSet([backend.url]) });
