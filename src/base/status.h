@@ -42,7 +42,10 @@
     X(OVERLOADED,          503, "ServiceUnavailable",      "server_error",          "overloaded",           "The server has no room for another connection.")               \
     X(UPSTREAM_TIMEOUT,    504, "UpstreamTimeout",         "server_error",          "upstream_timeout",     "The model server did not answer in time.")                     \
     X(VERSION_NOT_SUPPORTED, 505, "HttpVersionNotSupported", "invalid_request_error", "version_not_supported", "This server speaks HTTP/1.1 and HTTP/1.0.")                 \
-    X(IO_FAILED,           500, "IoFailed",                "server_error",          "io_failed",            "Reading or writing failed.")
+    X(IO_FAILED,           500, "IoFailed",                "server_error",          "io_failed",            "Reading or writing failed.")                                  \
+    X(STORE_BUSY,          503, "ServiceUnavailable",      "server_error",          "store_busy",           "The database is locked by another process.")                   \
+    X(STORE_FULL,          503, "ServiceUnavailable",      "server_error",          "store_full",           "The disk is full or the database may not be written.")         \
+    X(STORE_CORRUPT,       500, "InternalServerError",     "server_error",          "store_corrupt",        "The database is damaged or another version's.")
 /* clang-format on */
 
 enum status {

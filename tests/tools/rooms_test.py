@@ -55,6 +55,13 @@ class RoomsTest(unittest.TestCase):
         self.write("src/os/json.c", "#include <parser.h>\n")
         self.assert_refused("src/os/json.c", "only json may")
 
+    def test_a_library_with_two_rooms_belongs_to_no_third(self):
+        self.write("src/ROOMS", ROOMS.replace("os:   base | sys/", "os:   base | sys/ parser.h"))
+        self.write("src/os/json.c", "#include <parser.h>\n")
+        self.assertEqual(self.run_tool("check").returncode, 0)
+        self.write("src/base/json.c", "#include <parser.h>\n")
+        self.assert_refused("src/base/json.c", "only json and os may")
+
     def test_a_folder_of_outside_headers_belongs_to_one_room(self):
         self.write("src/json/deep/json_file.cpp", "  # include <sys/mman.h>\n")
         self.assert_refused("json_file.cpp", "only os may")
