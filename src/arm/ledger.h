@@ -119,9 +119,9 @@ enum ledger_outcome {
 };
 
 /*
- * All numbers for the error's text. Filled for each outcome, as the books stand after the call; what
- * the deployment itself has counts as free for itself in the three `largest`, since it is for them
- * that one asks again.
+ * All numbers for the error's text, for each outcome, as the books stood before the call. What the
+ * deployment itself has counts as free for itself in the three `largest`, since it is for them that
+ * one asks again.
  */
 struct ledger_answer {
     struct offer_sizes sizes;
@@ -145,8 +145,8 @@ enum ledger_outcome ledger_take(struct ledger *l, const struct ledger_ask *ask,
                                 struct ledger_answer *answer) MUST_USE;
 
 /* The same judgement, and nothing changes. */
-enum ledger_outcome ledger_ask(const struct ledger *l, const struct ledger_ask *ask,
-                               struct ledger_answer *answer);
+enum ledger_outcome ledger_judge(const struct ledger *l, const struct ledger_ask *ask,
+                                 struct ledger_answer *answer);
 
 /* Gives all back, held or not: the deployment is deleted, or its account purged or expired. False
  * when there is no such grant. */
@@ -173,7 +173,7 @@ void ledger_import(struct ledger *l, const struct ledger_ask *ask, struct ledger
  */
 
 /* The grant as one JSON object, which is stored in the deployment's row and is all that is needed to
- * restore it: {"quota": 100, "pools": [{"pool": "h100", "ptus": 100}]}. Writes null when there is none. */
+ * restore it: {"size": 100, "quota": 100, "pools": [{"pool": "h100", "ptus": 100}]}. Writes null when there is none. */
 void ledger_write(const struct ledger *l, struct str id, struct json_writer *w);
 
 /*
@@ -185,7 +185,7 @@ enum status ledger_load(struct ledger *l, const struct ledger_ask *ask, struct j
                         bool is_held, struct problem *why) MUST_USE;
 
 /* The books added up anew. False, with what differs in `why`, when they don't balance: our defect. */
-bool ledger_check(const struct ledger *l, struct problem *why);
+bool ledger_check(struct ledger *l, struct problem *why);
 
 /*
  * What would fit
@@ -207,19 +207,30 @@ int64_t ledger_largest(const struct ledger *l, struct str subscription, struct s
 struct ledger_place {
     struct str location;
     enum sku sku;
-    int64_t largest; /* > 0 */
-    bool is_enough;  /* the size that was asked for is valid and fits there */
+    int64_t quota_left;    /* in units of quota */
+    int64_t capacity_left; /* as ledger_capacity_left */
+    int64_t largest;       /* as ledger_largest */
+    bool is_enough;        /* the size that was asked for is valid and fits there */
 };
 
 /*
- * Where else the ask would find room: all locations with each SKU of the same kind (provisioned or
- * standard), but for the place that was asked. Those that are enough come first, then the same SKU, then the larger
- * ones. Writes at most `max` and returns how many.
+ * What a new deployment of the model could have in each location under each SKU that it is sold
+ * under, in the order of locations and then SKUs; one walk over the pools for all. `location` narrows
+ * it to one, "" takes all. Writes at most `max` and returns how many there are.
+ */
+size_t ledger_places(const struct ledger *l, struct str subscription, struct str location,
+                     const struct model *m, struct ledger_place *out, size_t max);
+
+/*
+ * Where else the ask would find room: each location and SKU of the same kind (provisioned or
+ * standard) with a `largest` above 0, but for the place that was asked. Those that are enough come
+ * first, then those of the same SKU, then the larger ones. Writes at most `max` and returns how many
+ * it wrote.
  */
 size_t ledger_elsewhere(const struct ledger *l, const struct ledger_ask *ask,
                         struct ledger_place *out, size_t max);
 
-/* The locations in the order of their names; for lists. False past the last. */
+/* The locations in the order of their names. False past the last. */
 bool ledger_location_at(const struct ledger *l, size_t position, struct str *name,
                         struct str *data_zone);
 
