@@ -8,6 +8,7 @@
 #include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
 #include <unistd.h>
 
 enum {
@@ -37,7 +38,7 @@ struct conn {
     uv_write_t *write;  /* allocated with the first byte that has to wait */
     struct conn_opening *opening;
     struct conn_finishing *finishing; /* owned; NULL until conn_finish */
-    bool is_open, is_closing, is_finishing, is_shut, is_paused, is_incoming, has_queued;
+    bool is_open, is_closing, is_finishing, is_shut, is_paused, is_held, is_incoming, has_queued;
 };
 
 /* What only a connection that is being made needs. */
@@ -61,6 +62,23 @@ struct conn_finishing {
 
 static void start_reading(struct conn *c);
 static void flush(struct conn *c);
+
+/* --- connections that are held: not read, but watched for their end --- */
+
+static void watch_end(struct conn *c) {
+    uv_os_fd_t fd;
+    /* Of a peer's close, half-close and reset; the last two of these need not be asked for. */
+    struct epoll_event e = {.events = EPOLLRDHUP | EPOLLHUP | EPOLLERR, .data.ptr = c};
+    if (!c->is_held && uv_fileno((uv_handle_t *)&c->tcp, &fd) == 0)
+        c->is_held = epoll_ctl(c->loop->held, EPOLL_CTL_ADD, fd, &e) == 0;
+}
+
+static void unwatch_end(struct conn *c) {
+    uv_os_fd_t fd;
+    if (c->is_held && uv_fileno((uv_handle_t *)&c->tcp, &fd) == 0)
+        epoll_ctl(c->loop->held, EPOLL_CTL_DEL, fd, NULL);
+    c->is_held = false;
+}
 
 /* --- the end --- */
 
@@ -90,6 +108,7 @@ static void drop(struct conn *c) {
         uv_cancel((uv_req_t *)&c->opening->lookup);
         c->opening = NULL;
     }
+    unwatch_end(c);
     uv_close((uv_handle_t *)&c->tcp, on_closed);
 }
 
@@ -377,10 +396,34 @@ void conn_pause(struct conn *c) {
     }
 }
 
+void conn_hold(struct conn *c) {
+    conn_pause(c);
+    if (!c->is_closing)
+        watch_end(c);
+}
+
 void conn_resume(struct conn *c) {
     if (!c->is_closing && c->is_paused) {
         c->is_paused = false;
+        unwatch_end(c);
         start_reading(c);
+    }
+}
+
+void conn_end_held(struct loop *l) {
+    struct epoll_event events[64];
+    int n = epoll_wait(l->held, events, ARRAY_LEN(events), 0);
+    for (int i = 0; i < n; i++) {
+        /* An owner may close any connection while another one's end is told; its memory lives until
+         * the loop turns. */
+        struct conn *c = events[i].data.ptr;
+        if (!c->is_held)
+            continue;
+        unwatch_end(c);
+        if (events[i].events & (EPOLLERR | EPOLLHUP))
+            end(c, ST_IO_FAILED, STR("the connection was reset"));
+        else
+            end(c, c->session ? ST_IO_FAILED : ST_OK, STR("the peer closed the connection"));
     }
 }
 

@@ -50,8 +50,14 @@ size_t conn_queued(const struct conn *c);
 /* Bytes that the kernel has taken since the connection began: it grows while the peer reads. */
 uint64_t conn_sent(const struct conn *c);
 
-/* Stops and resumes reading: back-pressure towards the peer. A closed peer is then not noticed. */
+/*
+ * Stop and resume reading: back-pressure towards the peer. A paused peer may close: what it sent
+ * before is still to be read, so on_end waits for conn_resume. The end of a held one comes by on_end
+ * at once, and what it had sent is lost: for peers whose leaving matters more than their bytes. (It
+ * cannot come as long as the peer's own system still has bytes that ours has no room for.)
+ */
 void conn_pause(struct conn *c);
+void conn_hold(struct conn *c);
 void conn_resume(struct conn *c);
 
 /* Ends it at once; queued bytes are dropped. The pointer is dead after this. */

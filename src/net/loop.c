@@ -4,6 +4,7 @@
 
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
@@ -100,6 +101,12 @@ void deadline_clear(struct deadline *d) {
 
 /* --- the loop --- */
 
+static void on_held(uv_poll_t *p, int status, int events) {
+    (void)status;
+    (void)events;
+    conn_end_held(p->data);
+}
+
 struct loop *loop_new(void) {
     signal(SIGPIPE, SIG_IGN); /* the write that finds its peer gone reports it */
     struct loop *l = xcalloc(1, sizeof *l);
@@ -116,6 +123,12 @@ struct loop *loop_new(void) {
     uv_timer_init(&l->uv, &l->tick);
     l->tick.data = l;
     uv_timer_start(&l->tick, on_tick, DEADLINE_TICK_MS, DEADLINE_TICK_MS);
+    l->held = epoll_create1(EPOLL_CLOEXEC);
+    assert(l->held >= 0);
+    rc = uv_poll_init(&l->uv, &l->held_poll, l->held);
+    assert(rc == 0);
+    l->held_poll.data = l;
+    uv_poll_start(&l->held_poll, UV_READABLE, on_held);
     return l;
 }
 
@@ -146,6 +159,7 @@ void loop_free(struct loop *l) {
         uv_walk(&l->uv, close_handle, NULL);
     int rc = uv_loop_close(&l->uv);
     assert(rc == 0);
+    close(l->held);
     pthread_mutex_destroy(&l->lock);
     free(l);
 }

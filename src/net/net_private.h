@@ -26,7 +26,11 @@ struct loop {
     struct deadline_class *firing;
     struct list *next_class;
     struct list finishing; /* of struct conn_finishing.in_loop: no owner ends them any more */
-    pthread_mutex_t lock;  /* guards the messages and is_stopping: they come from other threads */
+    /* An epoll set of the held connections (conn_hold), watched by the loop as one handle: it tells
+     * of their ends without a byte being read, and costs nothing for a connection that is read. */
+    int held;
+    uv_poll_t held_poll;
+    pthread_mutex_t lock; /* guards the messages and is_stopping: they come from other threads */
     struct loop_message *first, **last;
     bool is_stopping;
     char read_buffer[READ_SIZE + READ_SLACK];
@@ -37,5 +41,8 @@ struct loop {
 /* Drops the finishing connections that have sent everything, or all of them; true while one still has
  * bytes. */
 bool conn_end_finishing(struct loop *l, bool at_once);
+
+/* The ends of held connections, as far as they have come. */
+void conn_end_held(struct loop *l);
 
 #endif

@@ -316,7 +316,7 @@ static void keep_ahead(struct exchange *x, struct str in) {
     buf_put(&x->ahead, in.p, in.n);
     if (x->ahead.len > SERVER_AHEAD_MAX && !x->is_ahead_paused) {
         x->is_ahead_paused = true;
-        conn_pause(x->conn);
+        conn_hold(x->conn);
     }
 }
 

@@ -183,6 +183,39 @@ for (const [way, leave] of Object.entries(ways)) {
     });
 }
 
+// 100 kB of further requests: more than the 64 KiB that are read ahead, and less than what the systems of both sides hold.
+const ahead = requestBytes(chatTarget(), body({ user: 'p'.repeat(100_000) })).subarray(0, -100);
+
+for (const [way, leave] of Object.entries(ways)) {
+    for (const [what, more] of [['waits', {}], ['streams', streaming]]) {
+        test(`a client that has sent much ahead and ${way} while its first call ${what} is noticed within 100 ms`, async (t) => {
+            for (let attempt = 1; ; attempt++) {
+                const backend = await fakeBackend(t, (r) => {
+                    if (more.stream) r.write(Buffer.concat([Buffer.from(streamHead()), chunk(eventOf(deltaOf('one')))]));
+                });
+                const gateway = await spawnGateway(t, { resources: resourceSet([backend.url]) });
+                const before = await gateway.debug();
+                const client = rawConnection(gateway.url);
+                client.write(requestBytes(chatTarget(), body(more)));
+                await until(() => backend.requests.length === 1 && (!more.stream || client.bytes().includes('one')));
+                client.write(ahead);
+                await until(() => client.socket.writableLength === 0);
+                await delay(50); // what is under way arrives
+                const left = performance.now();
+                leave(client);
+                await until(() => backend.connections[0].closedAt ?? backend.connections[0].endedAt);
+                const took = (backend.connections[0].endedAt ?? backend.connections[0].closedAt) - left;
+                const line = await settledOnce(gateway, before);
+                client.destroy();
+                assert.equal(line.outcome, 'client_gone');
+                assert.equal(backend.requests.length, 1);
+                if (took < 100) return;
+                assert.ok(attempt < 3, `the backend heard of it after ${took} ms`);
+            }
+        });
+    }
+}
+
 describe('a client that leaves', () => {
     test('while the backend is not reached yet pays nothing', async (t) => {
         // It accepts and never says hello, so that TLS does not come about.
