@@ -24,6 +24,10 @@
  * is cheap for scalars and not for half a kilobyte on the path of every call. */
 #define UNINITIALIZED __attribute__((uninitialized))
 
+/* For what is a move or two when its arguments are known, and is called so often that the compiler
+ * would rather keep one copy. */
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
 #define LIKELY(x) __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
 

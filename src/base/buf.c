@@ -59,6 +59,10 @@ size_t u64_format(uint64_t v, char *out) {
                                 "25262728293031323334353637383940414243444546474849"
                                 "50515253545556575859606162636465666768697071727374"
                                 "75767778798081828384858687888990919293949596979899";
+    if (v < 10) {
+        out[0] = (char)('0' + v);
+        return 1;
+    }
     size_t n = digits_of(v), at = n;
     for (; v >= 100; v /= 100) {
         const char *pair = pairs + v % 100 * 2;
@@ -72,6 +76,13 @@ size_t u64_format(uint64_t v, char *out) {
         out[--at] = (char)('0' + v);
     }
     return n;
+}
+
+void pen_i64(struct pen *pen, int64_t v) {
+    assert(pen->end - pen->p >= I64_DIGITS_MAX);
+    if (v < 0)
+        *pen->p++ = '-';
+    pen->p += u64_format(v < 0 ? -(uint64_t)v : (uint64_t)v, pen->p);
 }
 
 void buf_u64(struct buf *b, uint64_t v) {

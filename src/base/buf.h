@@ -70,6 +70,36 @@ static inline void buf_str(struct buf *b, struct str s) {
 static inline void buf_char(struct buf *b, char c) {
     buf_put(b, &c, 1);
 }
+/*
+ * Many short pieces into room that was made once: each is a move, with no look at the ceiling. Past
+ * its end an assertion fails. Nothing else may be appended between buf_pen and buf_pen_done.
+ */
+struct pen {
+    char *p, *end;
+};
+
+/* Room for `most` bytes; a pen with p NULL (and overflowed) past the ceiling. */
+static inline struct pen buf_pen(struct buf *b, size_t most) {
+    char *at = buf_reserve(b, most);
+    return (struct pen){at, at ? at + most : NULL};
+}
+static inline void buf_pen_done(struct buf *b, const struct pen *pen) {
+    buf_commit(b, (size_t)(pen->p - (b->p + b->len)));
+}
+ALWAYS_INLINE void pen_put(struct pen *pen, const void *p, size_t n) {
+    assert(n <= (size_t)(pen->end - pen->p));
+    memcpy(pen->p, p, n);
+    pen->p += n;
+}
+static inline void pen_str(struct pen *pen, struct str s) {
+    if (s.n)
+        pen_put(pen, s.p, s.n);
+}
+#define pen_lit(pen, lit) pen_put((pen), "" lit, sizeof(lit) - 1)
+void pen_i64(struct pen *pen, int64_t v); /* up to I64_DIGITS_MAX bytes */
+
+enum { I64_DIGITS_MAX = 20 }; /* with the sign */
+
 void buf_i64(struct buf *b, int64_t v);
 void buf_u64(struct buf *b, uint64_t v);
 void buf_printf(struct buf *b, const char *format, ...) PRINTF_LIKE(2, 3);

@@ -37,6 +37,11 @@ static void move_fields(struct http_reader *r, const char *from) {
 
 static int append(struct http_reader *r, const char *p, size_t n) {
     const char *before = r->text.p;
+    if (LIKELY(n <= r->text.cap - r->text.len && r->text.cap <= r->text.ceiling)) {
+        memcpy(r->text.p + r->text.len, p, n);
+        r->text.len += n;
+        return 0;
+    }
     buf_put(&r->text, p, n);
     if (UNLIKELY(r->text.overflowed))
         return refuse(r, ST_HEAD_TOO_LARGE, "the head is too large");
