@@ -81,7 +81,7 @@ static struct model *new_model(struct catalog *c, struct str key, struct str for
     };
     m->full_name = full_name(c->arena, m->name, m->version);
     for (int s = 0; s < SKU_COUNT; s++)
-        m->sizes[s] = (struct sku_sizes){!sku_is_provisioned((enum sku)s), 1, 1};
+        m->sizes[s] = (struct sku_sizes){!sku_is_provisioned((enum sku)s), 1, 1, 0};
     if (c->n == c->capacity) {
         c->capacity = c->capacity ? 2 * c->capacity : 64;
         c->all = xrealloc(c->all, c->capacity * sizeof(struct model *));
@@ -121,6 +121,7 @@ static void read_skus(struct fields *f, struct model *m) {
         sizes->is_offered = true;
         fields_i64(&one, "minimum", 1, SIZE_MAX_UNITS, &sizes->minimum);
         fields_i64(&one, "step", 1, SIZE_MAX_UNITS, &sizes->step);
+        fields_i64(&one, "maximum", 1, SIZE_MAX_UNITS, &sizes->maximum);
         fields_end(&one);
     }
     fields_end(&skus);

@@ -27,10 +27,11 @@ enum reach sku_reach(enum sku sku);
 enum model_kind { MODEL_CHAT, MODEL_COMPLETION, MODEL_EMBEDDING, MODEL_KIND_COUNT };
 extern const struct str model_kind_names[MODEL_KIND_COUNT]; /* "chat", "completion", "embedding" */
 
-/* A size is valid when it is minimum + k * step. */
+/* A size is valid when it is minimum + k * step, and not above the maximum. */
 struct sku_sizes {
     bool is_offered;
     int64_t minimum, step; /* PTUs, or units of standard_tpm tokens a minute */
+    int64_t maximum;       /* of one deployment; 0: the control plane's own list says */
 };
 
 /* From `from_tokens` uncached prompt tokens on, a further one weighs `weight_milli`. */

@@ -57,6 +57,8 @@ static void put_skus(struct json_writer *w, const struct model *m) {
         json_begin_object(w);
         put_i64(w, "minimum", m->sizes[s].minimum);
         put_i64(w, "step", m->sizes[s].step);
+        if (m->sizes[s].maximum > 0)
+            put_i64(w, "maximum", m->sizes[s].maximum);
         json_end_object(w);
     }
     json_end_object(w);
