@@ -1,5 +1,6 @@
 #include "call/call.h"
 
+#include "base/wide.h"
 #include "call/call_private.h"
 #include "json/error.h"
 
@@ -82,16 +83,63 @@ static bool was_cut_short(const struct call *c, int64_t generated) {
 }
 
 /*
+ * The most that the call can have cost, whatever its backend says of it. A prompt of plain text has at
+ * most a token for each byte of the request, and a few that the server adds. A chat may name pictures
+ * and earlier answers, so only the model's context bounds it; as long as that is not known, the largest
+ * on sale does (gpt-4.1: 1,047,576 tokens; Microsoft's list of models, 2026).
+ */
+enum { CONTEXT_UNKNOWN = 1 << 20, PROMPT_ADDED_MAX = 1024 };
+
+static int64_t context_of(const struct call *c) {
+    int64_t context = c->deployment->model->max_context_tokens;
+    return context ? context : CONTEXT_UNKNOWN;
+}
+
+static int64_t prompt_ceiling(const struct call *c) {
+    if (c->route.op == OP_COMPLETIONS || c->route.op == OP_EMBEDDINGS)
+        return c->receipt.bytes_in + PROMPT_ADDED_MAX;
+    return context_of(c);
+}
+
+/* The caller's own limit and the context hold for each choice of each prompt. What was seen of a
+ * stream is beyond doubt, even from a server that does not know the caller's limit. */
+static int64_t output_ceiling(const struct call *c) {
+    const struct output_request *o = &c->request.output;
+    int64_t prompts = i64_max(1, c->request.n_prompts);
+    i128 most = (i128)context_of(c) * i64_max(1, i64_max(o->n, o->best_of)) * prompts;
+    if (c->reservation.out_cap >= 0 && (i128)c->reservation.out_cap * prompts < most)
+        most = (i128)c->reservation.out_cap * prompts;
+    return i64_max(i128_to_i64(most), c->meter.n_deltas);
+}
+
+/* Of a count that the backend reports, what can be believed; -1 stays "not said". */
+static int64_t believe(struct call *c, int64_t reported, int64_t ceiling) {
+    if (reported <= ceiling)
+        return reported;
+    c->receipt.is_usage_capped = true;
+    return ceiling;
+}
+
+static int64_t reported_prompt(struct call *c) {
+    return c->meter.has_usage ? believe(c, c->meter.usage.prompt, prompt_ceiling(c)) : -1;
+}
+
+static int64_t reported_output(struct call *c) {
+    return c->meter.has_usage ? believe(c, c->meter.usage.output, output_ceiling(c)) : -1;
+}
+
+/*
  * Tokens generated, of a call that was executed (admission spec 1.6): what the backend reports, else
  * the pieces of a stream, else, since nobody counted, what was estimated.
  */
-static int64_t count_generated(const struct call *c, enum call_count_source *source) {
+static int64_t count_generated(struct call *c, enum call_count_source *source) {
     const struct meter *m = &c->meter;
     bool is_stream = c->attempt_status ? m->is_stream : c->request.is_stream;
-    if (m->has_usage && m->usage.output >= 0) {
+    int64_t reported = reported_output(c);
+    if (reported >= 0) {
         *source = COUNT_REPORTED;
         /* Usage that comes along with a stream may lag behind it; the last one knows all. */
-        return m->has_finished ? m->usage.output : i64_max(m->usage.output, m->n_deltas);
+        return m->has_finished ? reported : i64_max(reported, m->n_deltas);
     }
     if (m->has_usage && c->route.op == OP_EMBEDDINGS) {
         *source = COUNT_REPORTED;
@@ -118,18 +166,22 @@ static void settle(struct call *c, const struct call_env *env, enum status outco
     int64_t generated = 0;
     if (is_executed) {
         const struct meter *m = &c->meter;
-        int64_t prompt = m->has_usage ? m->usage.prompt : -1;
+        int64_t prompt = reported_prompt(c);
         int64_t cached = m->has_usage ? i64_max(0, m->usage.cached) : 0;
         generated = count_generated(c, &r->count_source);
         if (m->has_usage)
             post(c, env, reservation_prefill(&c->reservation, prompt, cached));
         r->prompt_tokens = prompt >= 0 ? prompt : r->prompt_estimate;
+        cached = i64_min(cached, r->prompt_tokens);
         r->cached_tokens = cached;
         r->output_tokens = generated;
         metric_add(&n->prompt_tokens, r->prompt_tokens);
         metric_add(&n->cached_tokens, cached);
         metric_add(&n->output_tokens, generated);
-        if (outcome == ST_OK && r->count_source != COUNT_ESTIMATED && c->route.op != OP_EMBEDDINGS)
+        if (r->is_usage_capped)
+            metric_add(&c->view->backends[c->backend->index]->usage_capped, 1);
+        else if (outcome == ST_OK && r->count_source != COUNT_ESTIMATED &&
+                 c->route.op != OP_EMBEDDINGS)
             output_model_observe(&c->live->output, r->prompt_tokens,
                                  generated / i64_max(1, c->request.output.n),
                                  was_cut_short(c, generated));
@@ -507,11 +559,9 @@ enum call_action call_on_head(struct call *c, const struct call_env *env,
 
 /* A generation that outruns its estimate is charged while it runs (admission spec 1.6). */
 static void charge_progress(struct call *c, const struct call_env *env) {
-    const struct meter *m = &c->meter;
-    if (!c->deployment->is_provisioned || !m->is_stream)
+    if (!c->deployment->is_provisioned || !c->meter.is_stream)
         return;
-    int64_t generated =
-        m->has_usage && m->usage.output >= 0 ? i64_max(m->usage.output, m->n_deltas) : m->n_deltas;
+    int64_t generated = i64_max(reported_output(c), c->meter.n_deltas);
     int64_t delta = reservation_progress(&c->reservation, generated);
     if (delta)
         post(c, env, delta);
@@ -537,7 +587,7 @@ bool call_on_body(struct call *c, const struct call_env *env, struct str *in, bo
     /* Usage that comes with the first pieces corrects the prompt's share at once. */
     if (c->meter.has_usage && !had_usage && c->meter.is_stream && !is_last) {
         int64_t cached = i64_max(0, c->meter.usage.cached);
-        int64_t delta = reservation_prefill(&c->reservation, c->meter.usage.prompt, cached);
+        int64_t delta = reservation_prefill(&c->reservation, reported_prompt(c), cached);
         if (delta)
             post(c, env, delta);
     }

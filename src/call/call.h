@@ -61,7 +61,7 @@ struct receipt {
     int64_t prompt_tokens, cached_tokens, output_tokens;
     enum call_count_source count_source;
     int n_attempts;
-    bool is_reused;
+    bool is_reused, is_usage_capped; /* capped: the backend claimed more than the call could cost */
     int64_t bytes_in, bytes_out;
 };
 

@@ -120,6 +120,8 @@ void call_put_access_line(const struct call *c, const char *time, const char *cl
         pen_i64(out, r->output_tokens);
         KEY(out, "counts");
         put_plain(out, source_name(r->count_source));
+        if (r->is_usage_capped)
+            pen_lit(out, ",\"usageCapped\":true");
     }
     if (c->backend) {
         KEY(out, "backend");

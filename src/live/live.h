@@ -44,6 +44,7 @@ struct live_backend {
     char *id; /* owned */
     struct balance_backend balance;
     metric_cell outcomes[BALANCE_SILENT + 1];
+    metric_cell usage_capped; /* answers that claimed to have cost more than they can have */
     int64_t generation;
     atomic_int refs;
 };

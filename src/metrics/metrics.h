@@ -33,6 +33,7 @@
     X(OUTPUT_TOKENS,         counter,   "weir_deployment_output_tokens_total",  "account,deployment",  "Generated tokens of settled calls.")                                 \
     X(CHARGED,               counter,   "weir_deployment_charged_tokens_total", "account,deployment",  "Input-equivalent tokens that settled calls cost.")                   \
     X(BACKEND_CALLS,         counter,   "weir_backend_calls_total",             "backend,outcome",     "Attempts on a backend by outcome: served, busy, failed, silent.")    \
+    X(BACKEND_USAGE_CAPPED,  counter,   "weir_backend_usage_capped_total",      "backend",             "Answers whose usage claimed more tokens than the call can have cost.") \
     X(BACKEND_UP,            gauge,     "weir_backend_up",                      "backend",             "1 while the backend's breaker is closed.")
 /* clang-format on */
 

@@ -94,6 +94,12 @@ static void put_backends(const struct live_view *v, int64_t now_ns, struct buf *
                                metric_read(&v->backends[i]->outcomes[k]), 1);
         }
     }
+    metrics_put_header(out, M_BACKEND_USAGE_CAPPED);
+    for (size_t i = 0; i < v->n_backends; i++) {
+        struct metric_label label = {STR("backend"), str_of(v->backends[i]->id)};
+        metrics_put_sample(out, M_BACKEND_USAGE_CAPPED, &label, 1,
+                           metric_read(&v->backends[i]->usage_capped), 1);
+    }
     metrics_put_header(out, M_BACKEND_UP);
     for (size_t i = 0; i < v->n_backends; i++) {
         struct metric_label label = {STR("backend"), str_of(v->backends[i]->id)};

@@ -668,7 +668,8 @@ describe('a backend that lies', () => {
             return c;
         });
         await until(() => waiting.length === n);
-        // Half of them claim what is beyond any count, which is none; half the most that is taken for one.
+        // Half of them claim what is beyond any count, which is none; half the most that is taken for one, of which only
+        // the largest context there is and the caller's own limit, 100, are believed.
         const most = 2 ** 40;
         const usages = [
             '{"prompt_tokens":9223372036854775807,"completion_tokens":9223372036854775807,"total_tokens":18446744073709551615}',
@@ -680,8 +681,10 @@ describe('a backend that lies', () => {
             c.destroy();
         }
         const lines = await gateway.settled(n);
-        for (const charge of [lines[0].estimateMt, most * 4000])
+        for (const charge of [lines[0].estimateMt, 2 ** 20 * 1000 + 100 * 3000])
             assert.equal(lines.filter((l) => l.chargeMt === charge && l.levelEndMt >= 0).length, n / 2, JSON.stringify(lines));
+        assert.equal(lines.filter((l) => l.usageCapped).length, n / 2);
+        assert.equal(await gateway.metric('weir_backend_usage_capped_total'), n / 2);
         const debug = await gateway.debug();
         assert.ok(debug.levelMt > debug.depthMt);
         assert.ok(debug.chargedMt >= 0 && debug.outputTokens >= 0, JSON.stringify(debug));

@@ -472,11 +472,7 @@ static void what_a_backend_says_it_did_is_believed_as_far_as_it_can_be_true(void
         {true,
          "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":30,\"completion_tokens\":2,"
          "\"prompt_tokens_details\":{\"cached_tokens\":99}}}\n\n",
-         30, 99, 2},
-        /* More than was asked for. */
-        {true,
-         "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":30,\"completion_tokens\":1000}}\n\n",
-         30, 0, 1000},
+         30, 30, 2},
         {false, WHOLE, 40, 15, 7},
         {false, "{\"usage\":{\"prompt_tokens\":0,\"completion_tokens\":0}}", 0, 0, 0},
         {false, "{\"choices\":[]}", p, 0, MAX_TOKENS},
@@ -501,6 +497,93 @@ static void what_a_backend_says_it_did_is_believed_as_far_as_it_can_be_true(void
                               200, cases[i].prompt, cases[i].cached, cases[i].output});
             end(&s);
         }
+    }
+}
+
+/* What a call can have cost has bounds, whatever its backend claims; the line and a counter tell. */
+static void usage_beyond_what_the_call_can_have_cost_is_capped_and_told(void **state) {
+    (void)state;
+    const int64_t context = 1 << 20; /* of a model whose own is not known */
+    const struct {
+        bool is_stream;
+        const char *usage;
+        int64_t prompt, output;
+        bool is_capped;
+    } cases[] = {
+        {false, "1048576,\"completion_tokens\":100", context, 100, false},
+        {false, "1048577,\"completion_tokens\":1", context, 1, true},
+        {false, "1099511627776,\"completion_tokens\":1099511627776", context, 100, true},
+        {false, "30,\"completion_tokens\":101", 30, 100, true},
+        {true, "30,\"completion_tokens\":100", 30, 100, false},
+        {true, "30,\"completion_tokens\":101", 30, 100, true},
+        {true, "1048577,\"completion_tokens\":7", context, 7, true},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        for (int is_provisioned = 0; is_provisioned < 2; is_provisioned++) {
+            struct scene s = {
+                .is_stream = cases[i].is_stream, .is_provisioned = is_provisioned, .n_backends = 1};
+            struct buf rest, line;
+            buf_init(&rest, 4096);
+            buf_init(&line, 4096);
+            begin(&s);
+            rig_answer(&s.rc, 200, s.is_stream ? RIG_STREAM : RIG_JSON);
+            buf_printf(&rest, "%s{\"choices\":[],\"usage\":{\"prompt_tokens\":%s}}\n\n",
+                       s.is_stream ? ROLE DELTA FINISH "data: " : "", cases[i].usage);
+            rig_bytes(&s.rc, buf_view(&rest), true);
+            int64_t prompt = cases[i].prompt, output = cases[i].output;
+            check_end(
+                &s, &(struct expected){cost_mt(prompt, 0, output), ST_OK, 200, prompt, 0, output});
+            call_put_access_line(&s.rc.call, "2026-11-22T00:00:00.000Z", "x", &line);
+            assert_int_equal(str_find(buf_view(&line), STR(",\"usageCapped\":true")) > 0,
+                             cases[i].is_capped);
+            assert_int_equal(metric_read(&s.rig.view->backends[0]->usage_capped),
+                             cases[i].is_capped);
+            buf_destroy(&rest);
+            buf_destroy(&line);
+            end(&s);
+        }
+    }
+}
+
+/* A server that does not know the caller's limit may exceed it: what was seen to come is believed. */
+static void pieces_that_were_seen_are_believed_beyond_the_limit(void **state) {
+    (void)state;
+    struct scene s = {.is_stream = true, .is_provisioned = true, .n_backends = 1};
+    begin(&s);
+    rig_answer(&s.rc, 200, RIG_STREAM);
+    for (int i = 0; i < MAX_TOKENS + 20; i++)
+        rig_bytes(&s.rc, STR(DELTA), false);
+    answer_rest(
+        &s, FINISH
+        "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":30,\"completion_tokens\":120}}\n\n");
+    check_end(&s, &(struct expected){cost_mt(30, 0, 120), ST_OK, 200, 30, 0, 120});
+    assert_false(s.rc.call.receipt.is_usage_capped);
+    end(&s);
+}
+
+/* An embedding's tokens come out of its text: a byte makes at most one. */
+static void the_tokens_of_a_plain_text_are_bounded_by_its_bytes(void **state) {
+    (void)state;
+    static const char body[] = "{\"input\":\"where does this river end?\"}";
+    for (int64_t more = 0; more < 2; more++) {
+        struct rig rig;
+        struct rig_call rc;
+        char answer[100];
+        rig_init_same(&rig, 1, "");
+        rig_call_init(&rc, &rig);
+        assert_int_equal(
+            rig_submit_at(&rc, "POST /openai/deployments/emb/embeddings?api-version=2024-10-21",
+                          "api-key: " RIG_KEY "\r\n", str_of(body)),
+            CALL_SEND);
+        rig_answer(&rc, 200, RIG_JSON);
+        int64_t most = (int64_t)sizeof body - 1 + 1024;
+        snprintf(answer, sizeof answer, "{\"usage\":{\"prompt_tokens\":%lld}}",
+                 (long long)(most + more));
+        rig_bytes(&rc, str_of(answer), true);
+        assert_int_equal(rc.call.receipt.prompt_tokens, most);
+        assert_int_equal(rc.call.receipt.is_usage_capped, more > 0);
+        rig_call_destroy(&rc);
+        rig_destroy(&rig);
     }
 }
 
@@ -582,6 +665,9 @@ int main(void) {
         cmocka_unit_test(a_stream_that_breaks_off_ends_with_an_error_event_and_is_not_repeated),
         cmocka_unit_test(any_other_answer_that_breaks_off_has_nothing_put_behind_it),
         cmocka_unit_test(what_a_backend_says_it_did_is_believed_as_far_as_it_can_be_true),
+        cmocka_unit_test(usage_beyond_what_the_call_can_have_cost_is_capped_and_told),
+        cmocka_unit_test(pieces_that_were_seen_are_believed_beyond_the_limit),
+        cmocka_unit_test(the_tokens_of_a_plain_text_are_bounded_by_its_bytes),
         cmocka_unit_test(an_early_end_costs_what_was_seen_even_when_usage_lags_behind),
         cmocka_unit_test(other_statuses_pass_through_and_cost_nothing),
         cmocka_unit_test(a_call_that_is_abandoned_is_settled_as_if_its_caller_had_left),

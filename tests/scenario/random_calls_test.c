@@ -31,8 +31,11 @@ struct life {
 
 static int64_t expected_output(const struct life *l) {
     bool is_stream = l->has_head ? l->answers_with_stream : l->is_stream;
-    if (l->usage_output >= 0)
-        return l->has_finished || l->usage_output > l->deltas ? l->usage_output : l->deltas;
+    int64_t reported = l->usage_output;
+    if (l->max_tokens >= 0)
+        reported = i64_min(reported, i64_max(l->max_tokens, l->deltas));
+    if (reported >= 0)
+        return l->has_finished || reported > l->deltas ? reported : l->deltas;
     return is_stream ? l->deltas : l->estimated_output;
 }
 
