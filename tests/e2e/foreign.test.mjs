@@ -160,7 +160,7 @@ describe('recorded streams', () => {
                         const client = rawConnection(gateway.url);
                         client.write(expected.isResponse
                             ? requestBytes('/openai/v1/responses', { model: 'ptu', input: 'x', stream: true })
-                            : requestBytes(chatTarget(), { messages: [{ role: 'user', content: 'x' }], stream: true, max_tokens: 4, ...options }));
+                            : requestBytes(chatTarget(), { messages: [{ role: 'user', content: 'x' }], stream: true, max_tokens: 40, ...options }));
                         const answer = await client.response();
                         client.destroy();
                         calls.push(answer.headers['apim-request-id']);
