@@ -1,5 +1,5 @@
 /*
- * replay.c - runs recorded decisions through the product's own admission and balancing.
+ * replay.c - runs recorded decisions through the product's own admission, balancing and sizing.
  *
  *     replay FILE...
  *
@@ -16,6 +16,7 @@
 #include "balance/balance.h"
 #include "base/buf.h"
 #include "base/map.h"
+#include "sizing/sizing.h"
 #include "support/jsonl.h"
 
 #include <errno.h>
@@ -438,6 +439,35 @@ static void router_step(void *state, struct trace *t) {
     }
 }
 
+/* ---- sizing ---- */
+
+/* Nothing is set up and nothing is remembered; the pointer is only freed. */
+static void *sizing_new(const struct trace *t, struct str cfg) {
+    (void)t;
+    (void)cfg;
+    return NULL;
+}
+
+static void sizing_step(void *state, struct trace *t) {
+    (void)state;
+    struct sizing_load load = {
+        .rpm_milli = number(t, t->event, "rpm_milli"),
+        .prompt_tokens = number(t, t->event, "prompt"),
+        .output_tokens = number(t, t->event, "output"),
+        .cached_ppm = number(t, t->event, "cached_ppm"),
+    };
+    struct sizing_model model = {
+        .input_tpm_per_ptu = number(t, t->event, "tpm_per_ptu"),
+        .output_weight_milli = number(t, t->event, "ratio_milli"),
+        .discount_ppm = number(t, t->event, "discount_ppm"),
+    };
+    int64_t tpm_milli = sizing_tpm_milli(&load, &model);
+    int64_t raw = sizing_ptus(tpm_milli, &model, number(t, t->event, "util_ppm"));
+    compare_number(t, "tpm_milli", tpm_milli);
+    compare_number(t, "ptus",
+                   sizing_deployable(raw, number(t, t->event, "min"), number(t, t->event, "inc")));
+}
+
 /* ---- files ---- */
 
 static const struct kind {
@@ -450,6 +480,7 @@ static const struct kind {
     {"standard", standard_new, standard_step, free},
     {"estimator", estimator_new, estimator_step, free},
     {"router", router_new, router_step, router_free},
+    {"sizing", sizing_new, sizing_step, free},
 };
 
 static const struct kind *kind_of(const struct trace *t) {
@@ -458,7 +489,8 @@ static const struct kind *kind_of(const struct trace *t) {
         if (str_eq(name, str_of(kinds[i].name)))
             return &kinds[i];
     }
-    unreadable(t, "unknown kind; known are provisioned, standard, estimator and router", "");
+    unreadable(t, "unknown kind; known are provisioned, standard, estimator, router and sizing",
+               "");
 }
 
 /* One event: every result that the trace lists must be one that we compared. */
