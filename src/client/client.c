@@ -28,7 +28,9 @@ struct link {
     struct http_reader reader;
     struct deadline deadline;
     struct client_request *request; /* NULL when idle */
-    size_t n_discarded;             /* bytes of an answer that nobody wants */
+    uint64_t sent_before;           /* bytes that had gone out when the request began */
+    int64_t idle_since_ms;
+    size_t n_discarded; /* bytes of an answer that nobody wants */
     bool is_open, is_reused, has_bytes, is_dead, is_parsing;
 };
 
@@ -85,6 +87,7 @@ static struct link *open_link(struct client_pool *p) {
 
 static void write_request(struct link *k) {
     struct client_request *r = k->request;
+    k->sent_before = conn_sent(k->conn);
     conn_write(k->conn, r->iov, r->n_iov);
     deadline_set(&k->pool->first_byte_deadline, k->pool->loop, &k->deadline, k);
 }
@@ -100,16 +103,28 @@ static void give_back(struct link *k, bool is_reusable) {
     http_reader_drop_head(&k->reader);
     conn_resume(k->conn); /* the answer may have ended while its reader was slow */
     k->is_reused = true;
+    k->idle_since_ms = loop_now_ms(p->loop);
     list_remove(&k->in_pool);
     list_append(&p->idle, &k->in_pool);
     deadline_set(&p->idle_deadline, p->loop, &k->deadline, k);
 }
 
-/* The request on this link has failed; the link goes too. */
-static void fail(struct link *k, enum status st, struct str why) {
+/*
+ * Whether the connection was over before a byte of the request reached the backend: the backend closed
+ * it, as it may at any time, while the request was on its way (RFC 9112, section 9.3.1). A request that
+ * may have been read is never sent twice to one backend.
+ */
+static bool was_too_late(const struct link *k, bool has_closed) {
+    if (!k->is_reused || k->has_bytes)
+        return false;
+    uint64_t sent = conn_sent(k->conn) - k->sent_before;
+    return sent == 0 || (has_closed && conn_unconfirmed(k->conn) >= sent);
+}
+
+/* The request on this link has failed; the link goes too. is_stale: the backend has not seen it. */
+static void fail(struct link *k, bool is_stale, enum status st, struct str why) {
     struct client_request *r = k->request;
     k->request = NULL;
-    bool is_stale = k->is_reused && !k->has_bytes && st == ST_UPSTREAM_FAILED;
     struct client_pool *p = k->pool;
     if (!r) {
         close_link(k);
@@ -189,7 +204,7 @@ static void parse(struct link *k, struct str in) {
                 if (k->is_dead)
                     return;
             }
-            fail(k, ST_UPSTREAM_GARBAGE, str_of(k->reader.error_text));
+            fail(k, false, ST_UPSTREAM_GARBAGE, str_of(k->reader.error_text));
             return;
         }
         if (k->is_dead)
@@ -233,21 +248,21 @@ static void on_end(void *owner, enum status st, struct str why) {
         handlers->on_body(user, STR(""), true);
         return;
     }
-    fail(k, ST_UPSTREAM_FAILED, why);
+    fail(k, r && was_too_late(k, st == ST_OK), ST_UPSTREAM_FAILED, why);
 }
 
 static const struct conn_handlers conn_handlers = {on_open, on_data, on_drained, on_end};
 
 static void on_connect_timeout(void *arg) {
-    fail(arg, ST_UPSTREAM_TIMEOUT, STR("the connection did not come about in time"));
+    fail(arg, false, ST_UPSTREAM_TIMEOUT, STR("the connection did not come about in time"));
 }
 
 static void on_first_byte_timeout(void *arg) {
-    fail(arg, ST_UPSTREAM_TIMEOUT, STR("no answer came in time"));
+    fail(arg, false, ST_UPSTREAM_TIMEOUT, STR("no answer came in time"));
 }
 
 static void on_stall(void *arg) {
-    fail(arg, ST_UPSTREAM_TIMEOUT, STR("the answer stopped coming"));
+    fail(arg, false, ST_UPSTREAM_TIMEOUT, STR("the answer stopped coming"));
 }
 
 static void on_unused(void *arg) {
@@ -288,13 +303,26 @@ void client_pool_free(struct client_pool *p) {
     free_pool_when_unused(p);
 }
 
+/*
+ * The connection used last: its window is open, and the others may grow old and close. The backend may
+ * have closed it since the loop last asked the kernel; one that was unused for less than a millisecond
+ * is not worth the question, since was_too_late knows the rest.
+ */
+static struct link *take_idle(struct client_pool *p) {
+    while (!list_is_empty(&p->idle)) {
+        struct link *k = CONTAINER_OF(p->idle.prev, struct link, in_pool);
+        if (loop_now_ms(p->loop) == k->idle_since_ms || !conn_has_ended(k->conn))
+            return k;
+        close_link(k);
+    }
+    return NULL;
+}
+
 struct client_request *client_send(struct client_pool *p, const struct iovec *iov, int n,
                                    const struct client_handlers *handlers, void *user) {
     assert(n <= MAX_IOV && !p->is_closing);
-    struct link *k = NULL;
-    if (!list_is_empty(&p->idle)) {
-        /* The one used last: its window is open, and the others may grow old and close. */
-        k = CONTAINER_OF(p->idle.prev, struct link, in_pool);
+    struct link *k = take_idle(p);
+    if (k) {
         list_remove(&k->in_pool);
         list_append(&p->busy, &k->in_pool);
         k->has_bytes = false;

@@ -49,8 +49,10 @@ void client_pool_free(struct client_pool *p);
  * on_head, on_fail or client_cancel. NULL when all connections of the pool are busy. Handlers are
  * never called during this call.
  *
- * A kept connection that turns out to be dead before it gave a byte is replaced by a new one, once
- * and unseen: servers close idle connections when they like (RFC 9112, section 9.3.1).
+ * Servers close idle connections when they like (RFC 9112, section 9.3.1). One that has ended is not
+ * used; one that ends while the request is on its way is replaced by a new one, once and unseen, as
+ * long as the kernel knows that no byte of the request had reached the server when it closed. A request
+ * that the server may have read fails: sending it again is not for this room to decide.
  */
 struct client_request *client_send(struct client_pool *p, const struct iovec *iov, int n,
                                    const struct client_handlers *handlers, void *user) MUST_USE;

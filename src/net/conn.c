@@ -5,10 +5,12 @@
 #include "net/tls_private.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 enum {
@@ -266,8 +268,10 @@ static void write_raw(struct conn *c, const struct iovec *iov, int n) {
             uv_try_write((uv_stream_t *)&c->tcp, (const uv_buf_t *)(const void *)iov, (unsigned)n);
         if (rc == (int)total)
             return;
-        if (rc < 0 && rc != UV_EAGAIN)
-            return; /* the reading side reports the error */
+        if (rc < 0 && rc != UV_EAGAIN) {
+            c->n_written -= total; /* none of it was taken; the reading side reports the error */
+            return;
+        }
         sent = rc > 0 ? (size_t)rc : 0;
     }
     for (int i = 0; i < n; i++) {
@@ -316,6 +320,23 @@ bool conn_is_open(const struct conn *c) {
 
 uint64_t conn_sent(const struct conn *c) {
     return c->n_written - c->queue.len - uv_stream_get_write_queue_size((uv_stream_t *)&c->tcp);
+}
+
+uint64_t conn_unconfirmed(const struct conn *c) {
+    uv_os_fd_t fd;
+    int n;
+    if (uv_fileno((const uv_handle_t *)&c->tcp, &fd) != 0 || ioctl(fd, SIOCOUTQ, &n) != 0 || n < 0)
+        return 0;
+    return (uint64_t)n;
+}
+
+bool conn_has_ended(const struct conn *c) {
+    uv_os_fd_t fd;
+    char byte;
+    if (uv_fileno((const uv_handle_t *)&c->tcp, &fd) != 0)
+        return true;
+    ssize_t n = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    return n < 0 ? errno != EAGAIN && errno != EINTR : n == 0 || !c->session;
 }
 
 size_t conn_queued(const struct conn *c) {

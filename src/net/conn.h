@@ -51,6 +51,18 @@ size_t conn_queued(const struct conn *c);
 uint64_t conn_sent(const struct conn *c);
 
 /*
+ * Of those, the bytes whose arrival the peer's system has not confirmed; fewer when that is not known. As
+ * every segment of the peer confirms what had come before it, a peer that closed its side while all bytes
+ * of a message were unconfirmed had closed before any of them came: nobody can have read them. (After a
+ * reset they say nothing, since a reset confirms nothing.)
+ */
+uint64_t conn_unconfirmed(const struct conn *c);
+
+/* Whether an unused connection has ended, or brought bytes that nobody asked for, since the loop last
+ * looked: one system call. With TLS bytes may be the session's own and mean nothing. */
+bool conn_has_ended(const struct conn *c);
+
+/*
  * Stop and resume reading: back-pressure towards the peer. A paused peer may close: what it sent
  * before is still to be read, so on_end waits for conn_resume. The end of a held one comes by on_end
  * at once, and what it had sent is lost: for peers whose leaving matters more than their bytes. (It
