@@ -134,6 +134,12 @@ void json_bool_value(struct json_writer *w, bool value);
 void json_null_value(struct json_writer *w);
 void json_raw(struct json_writer *w, struct str json); /* one value, written as it stands */
 
+/*
+ * Writes a value that was read, texts and numbers unchanged in meaning. False when it is nested deeper
+ * than `depth_max` (at most 63 less the writer's own depth); what was written is then no JSON.
+ */
+bool json_copy(struct json_writer *w, struct json_value v, int depth_max) MUST_USE;
+
 /* The text as a JSON string with its quotes, for whoever writes without a writer. */
 void json_quote(struct buf *out, struct str value);
 
