@@ -133,6 +133,23 @@ static void three_failures_open_and_a_probe_decides(void **state) {
     assert_int_equal(atomic_load(&p.b[0].fails), 0);
 }
 
+/* As the model of the specification counts them. */
+static void each_failure_of_calls_in_flight_lengthens_the_pause(void **state) {
+    (void)state;
+    static const int64_t open_ms[] = {0, 0, 1000, 2000, 4000, 8000, 16000, 30000, 30000, 30000};
+    struct pool p;
+    pool_init(&p, 1);
+    for (size_t i = 0; i < ARRAY_LEN(open_ms); i++)
+        assert_int_equal(pick(&p, 0, 1), 0);
+    for (size_t i = 0; i < ARRAY_LEN(open_ms); i++) {
+        done(&p, 0, (int64_t)i, 1, BALANCE_FAILED);
+        assert_int_equal(atomic_load(&p.b[0].open_ms), open_ms[i]);
+    }
+    assert_int_equal(atomic_load(&p.b[0].open_until_ns),
+                     (int64_t)ARRAY_LEN(open_ms) - 1 + ms(30000)); /* from the last one on */
+    assert_int_equal(atomic_load(&p.b[0].inflight), 0);
+}
+
 static void a_quota_that_is_too_small_is_kept_for_smaller_calls(void **state) {
     (void)state;
     struct pool p;
@@ -327,6 +344,7 @@ int main(void) {
         cmocka_unit_test(the_lowest_priority_number_is_served_while_it_can),
         cmocka_unit_test(one_that_said_wait_is_left_alone_so_long),
         cmocka_unit_test(three_failures_open_and_a_probe_decides),
+        cmocka_unit_test(each_failure_of_calls_in_flight_lengthens_the_pause),
         cmocka_unit_test(a_quota_that_is_too_small_is_kept_for_smaller_calls),
         cmocka_unit_test(of_two_the_less_loaded_for_its_weight_wins),
         cmocka_unit_test(draws_follow_the_weights),
