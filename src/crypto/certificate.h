@@ -8,12 +8,13 @@
 
 /*
  * ECDSA keys on P-256, signatures with SHA-256. All is text: PEM of a certificate, PEM of a private
- * key (PKCS #8). Time is handed in, seconds since 1970. Validity begins a day before `now_s`, so that
- * a client whose clock is late accepts a new certificate.
+ * key (PKCS #8). Time is handed in, seconds since 1970. Validity begins a day before `now_s`, so
+ * that a client whose clock is late accepts a new certificate.
  */
 enum {
     CERTIFICATE_CA_DAYS = 3650,
-    /* Apple's and Chrome's bound for server certificates (since 2020-09-01); Node and OpenSSL have none. */
+    /* Apple's and Chrome's bound for server certificates (since 2020-09-01); Node and OpenSSL
+     * have none. */
     CERTIFICATE_SERVER_DAYS = 397,
     CERTIFICATE_RENEW_DAYS = 30, /* a server certificate is made anew this long before it ends */
     CERTIFICATE_NAMES_MAX = 64,
@@ -25,9 +26,10 @@ void certificate_make_ca(struct str name, int64_t now_s, struct buf *cert_pem, s
 
 /*
  * A new server certificate for these DNS names and IP addresses (subjectAltName), signed by the
- * authority; `cert_pem` gets the certificate alone, without the authority's. A name may begin with
- * "*.". ST_BAD_REQUEST when there is no name, too many, or one that is neither a name nor an address;
- * or when the authority's texts are none, or its key is another's. Appends to both, or nothing.
+ * authority; it ends with the authority at the latest. `cert_pem` gets the certificate alone,
+ * without the authority's. A name may begin with "*.". ST_BAD_REQUEST when there is no name, too
+ * many, or one that is neither a name nor an address; or when the authority's texts are none, or
+ * its key is another's. Appends to both, or nothing.
  */
 enum status certificate_make_server(struct str ca_cert_pem, struct str ca_key_pem,
                                     const struct str *names, size_t n_names, int64_t now_s,
@@ -48,8 +50,7 @@ enum certificate_state certificate_judge(struct str ca_cert_pem, struct str cert
                                          struct str key_pem, const struct str *names,
                                          size_t n_names, int64_t now_s) MUST_USE;
 
-/* Whether an authority's two texts belong together, may sign, and last at least as long as a new server
- * certificate. */
+/* Whether an authority's two texts belong together, may sign, and are valid now. */
 bool certificate_ca_is_good(struct str ca_cert_pem, struct str ca_key_pem, int64_t now_s) MUST_USE;
 
 /* The first and the last second of a certificate's validity. False when the text is none. */

@@ -18,8 +18,8 @@ void hash_hmac_sha256(struct str key, struct str data, uint8_t out[SHA256_SIZE])
 void base64url_put(struct buf *out, struct str bytes);
 
 /*
- * Appends the bytes that `text` encodes. False, with nothing appended, unless `text` is exactly what
- * base64url_put writes: no padding, no blanks, no bits left over in the last character. So one
+ * Appends the bytes that `text` encodes. False, with nothing appended, unless `text` is exactly
+ * what base64url_put writes: no padding, no blanks, no bits left over in the last character. So one
  * value has one spelling, and a token cannot be respelled.
  */
 bool base64url_take(struct buf *out, struct str text) MUST_USE;

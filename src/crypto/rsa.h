@@ -24,17 +24,17 @@ enum {
 /* A new private key of RSA_BITS. Takes tens to hundreds of milliseconds. */
 struct rsa_key *rsa_key_make(void);
 
-/* The private key in a PEM text (PKCS #8 or PKCS #1, not encrypted). ST_BAD_REQUEST when it is none,
- * no RSA key, or its size is out of bounds. */
+/* The private key in a PEM text (PKCS #8 or PKCS #1, not encrypted). ST_BAD_REQUEST when it is
+ * none, no RSA key, or its size is out of bounds. */
 enum status rsa_key_load(struct str pem, struct rsa_key **out, struct problem *why) MUST_USE;
 
 /* Appends the private key as PEM, PKCS #8, unencrypted: for a file of mode 0600. */
 void rsa_key_save(const struct rsa_key *key, struct buf *pem);
 
 /*
- * A public key from the members "n" and "e" of a JWK (RFC 7518, section 6.3), base64url as they stand
- * there. ST_BAD_REQUEST when they are no key, the size is out of bounds or the exponent is even,
- * below 3 or above 2^32.
+ * A public key from the members "n" and "e" of a JWK (RFC 7518, section 6.3), base64url as they
+ * stand there. ST_BAD_REQUEST when they are no key, the size is out of bounds or the exponent is
+ * even, below 3 or above 2^32.
  */
 enum status rsa_key_from_jwk(struct str n, struct str e, struct rsa_key **out,
                              struct problem *why) MUST_USE;
@@ -42,8 +42,8 @@ enum status rsa_key_from_jwk(struct str n, struct str e, struct rsa_key **out,
 /* Appends "n" and "e" of the public half, base64url. */
 void rsa_key_numbers(const struct rsa_key *key, struct buf *n, struct buf *e);
 
-/* The key's name, by which tokens say who signed them: the SHA-256 thumbprint of its JWK (RFC 7638).
- * Valid as long as the key. */
+/* The key's name, by which tokens say who signed them: the SHA-256 thumbprint of its JWK (RFC
+ * 7638). Valid as long as the key. */
 struct str rsa_key_id(const struct rsa_key *key);
 
 struct rsa_key *rsa_key_ref(struct rsa_key *key); /* NULL is fine */

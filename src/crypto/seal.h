@@ -16,16 +16,16 @@ struct seal_key {
 };
 
 /*
- * Appends a text without blanks that only the key's holder can read: "v1." and base64url of nonce (12
- * random bytes), ciphertext and tag (16 bytes). `context` is not in it but must be the same when it
- * is opened: the place where the text stands ("accounts/x/key1"), so that a sealed text copied to
- * another place does not open there. With random nonces of 96 bits one key is good for 2^32 texts
- * (NIST SP 800-38D, section 8.3).
+ * Appends a text without blanks that only the key's holder can read: "v1." and base64url of nonce
+ * (12 random bytes), ciphertext and tag (16 bytes). `context` is not in it but must be the same
+ * when it is opened: the place where the text stands ("accounts/x/key1"), so that a sealed text
+ * copied to another place does not open there. With random nonces of 96 bits one key is good for
+ * 2^32 texts (NIST SP 800-38D, section 8.3).
  */
 void seal_close(const struct seal_key *key, struct str context, struct str secret, struct buf *out);
 
-/* Appends the secret. False, with nothing appended, when the text was not sealed with this key in this
- * context, or was changed. */
+/* Appends the secret. False, with nothing appended, when the text was not sealed with this key
+ * in this context, or was changed. */
 bool seal_open(const struct seal_key *key, struct str context, struct str sealed,
                struct buf *out) MUST_USE;
 

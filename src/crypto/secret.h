@@ -11,7 +11,8 @@
  *
  *     scrypt$14$8$1$SALT$HASH     log2 N, r, p; 16 and 32 bytes as base64url
  *
- * Making or verifying one takes 16 MB of memory and about 50 ms of one core: not on a loop's thread.
+ * Making or verifying one takes 16 MB of memory and about 50 ms of one core: not on a loop's
+ * thread.
  */
 enum {
     SECRET_SIZE = 44,       /* text of a new secret and its NUL: 32 random bytes as base64url */
@@ -26,8 +27,9 @@ void secret_make(char out[SECRET_SIZE]);
 void secret_hash(struct str secret, char out[SECRET_HASH_SIZE]);
 
 /*
- * Whether this secret has this hash. False too for a text that is no hash, for one that asks for more
- * than 64 MB, and for a secret longer than SECRET_MAX. The time tells nothing about where texts differ.
+ * Whether this secret has this hash. False too for a text that is no hash, for one that asks for
+ * more than 64 MB, and for a secret longer than SECRET_MAX. The time tells nothing about where
+ * texts differ.
  */
 bool secret_verify(struct str secret, struct str hash) MUST_USE;
 

@@ -8,12 +8,12 @@
 #include "json/json.h"
 
 /*
- * A principal is an application with secrets. Its application id (the client_id of OAuth) is what it
- * shows, its object id what roles are assigned to. Kept as a row: table PRINCIPAL_TABLE, key the
+ * A principal is an application with secrets. Its application id (the client_id of OAuth) is what
+ * it shows, its object id what roles are assigned to. Kept as a row: table PRINCIPAL_TABLE, key the
  * application id in lower case, body
  *
- *   {"appId": "…", "objectId": "…", "name": "…", "isOperator": false, "createdAt": "2026-11-22T…Z",
- *    "secrets": [{"hash": "scrypt$…", "createdAt": "…", "expiresAt": "…"}]}
+ *   {"appId": "…", "objectId": "…", "name": "…", "isOperator": false, "createdMs": 1795326000000,
+ *    "secrets": [{"hash": "scrypt$…", "createdMs": 1795326000000, "expiresMs": 0}]}
  *
  * Open structs in the caller's memory; all texts inside.
  */
@@ -46,8 +46,9 @@ enum { PRINCIPAL_GUID_SIZE = 37 };
 void principal_guid(const uint8_t random[16], char out[PRINCIPAL_GUID_SIZE]);
 
 /*
- * A new principal. `app_id` may be empty: then a GUID is drawn; the object id always is. ST_BAD_REQUEST
- * when an id or the name is too long or holds other characters.
+ * A new principal without secrets. `app_id` may be empty: then a GUID is drawn; the object id
+ * always is. `name` may be empty: then it is the application id. ST_BAD_REQUEST when one is too
+ * long, the id holds other characters, or the name control characters or broken UTF-8.
  */
 enum status principal_make(struct str app_id, struct str name, bool is_operator, int64_t now_ms,
                            struct principal *out, struct problem *why) MUST_USE;

@@ -33,18 +33,23 @@ enum service_path {
     SERVICE_MSI,
 };
 
-/* `tenant` is the first segment as written ("adfs", a GUID, "common"), a view; empty for the two paths
- * without one. */
+/* `tenant` is the first segment as written ("adfs", a GUID, "common"), a view; empty for the two
+ * paths without one. */
 enum service_path service_route(struct str path, struct str *tenant);
 
-/* The endpoints of this "cloud". api-version 2015-01-01 (az 2.45) gets one object; 2019-05-01 and later
- * get the array of clouds that newer versions read. loginEndpoint ends in /adfs: then MSAL skips instance
- * discovery. */
+/* The endpoints of this "cloud". api-version 2015-01-01 (az 2.45) gets one object; 2019-05-01
+ * and later get the array of clouds that newer versions read. loginEndpoint ends in /adfs: then
+ * MSAL skips instance discovery. */
 void service_put_metadata(struct str base_url, struct str api_version, struct buf *json);
 
-/* The discovery document as seen from this tenant segment. `issuer` is the "iss" of our tokens. */
-void service_put_discovery(struct str base_url, struct str tenant, struct str issuer,
-                           struct buf *json);
+/* The issuer of tokens asked for at this base URL and tenant segment: "{base}/adfs", else
+ * "{base}/{tenant}/v2.0". MSAL refuses a discovery document whose issuer is of another origin
+ * than the authority that it asked (seen, msal-common of @azure/identity 4.13.1), so one
+ * installation has as many issuers as names. */
+void service_put_issuer(struct str base_url, struct str tenant, struct buf *out);
+
+/* The discovery document as seen from this tenant segment. */
+void service_put_discovery(struct str base_url, struct str tenant, struct buf *json);
 
 /* The JWK set of these keys, the one that signs first. */
 void service_put_jwks(struct rsa_key *const *keys, size_t n, struct buf *json);
@@ -88,14 +93,15 @@ enum service_refusal {
 
 /*
  * Reads the form (client_id, client_secret, grant_type, scope, resource; all else is ignored), and
- * the credentials in an Authorization header of the Basic scheme when the form has none (`authorization`
- * may be empty). SERVICE_NONE, or the first thing that is wrong with it.
+ * the credentials in an Authorization header of the Basic scheme when the form has none
+ * (`authorization` may be empty). SERVICE_NONE, or the first thing that is wrong with it.
  */
 enum service_refusal service_parse(struct str form, struct str authorization, struct arena *arena,
                                    struct service_request *out) MUST_USE;
 
-/* The audience of a scope ("https://x/.default", "https://x//.default", a bare audience) or resource: what
- * stands before "/.default", as written. False when it names several resources. A view. */
+/* The audience of a scope ("https://x/.default", "https://x//.default", a bare audience) or
+ * resource: what stands before "/.default", as written. False when it names several resources. A
+ * view. */
 bool service_audience(const struct service_request *request, struct str *audience) MUST_USE;
 
 /* The HTTP status of a refusal. */
@@ -105,8 +111,8 @@ int service_refusal_http(enum service_refusal why);
 void service_put_refusal(enum service_refusal why, struct str client_id, struct str trace_id,
                          struct str correlation_id, int64_t now_ms, struct buf *json);
 
-/* The body of an answer: token_type, expires_in, ext_expires_in, access_token, and, for requests that
- * named a resource (v1), expires_on, not_before and resource. */
+/* The body of an answer: token_type, expires_in, ext_expires_in, access_token, and, for requests
+ * that named a resource (v1), expires_on, not_before and resource. */
 void service_put_token(struct str token, int64_t now_s, int64_t lifetime_s, struct str resource,
                        struct buf *json);
 
@@ -118,8 +124,8 @@ void service_put_msi_token(struct str token, struct str client_id, struct str re
 void service_put_msi_refusal(int http, struct str message, struct str correlation_id,
                              struct buf *json);
 
-/* Appends the value of WWW-Authenticate for a 401 of ARM: where a token may be had. `error` may be empty:
- * the caller showed no token. */
+/* Appends the value of WWW-Authenticate for a 401 of ARM: where a token may be had. `error` may
+ * be empty: the caller showed no token. */
 void service_put_challenge(struct str base_url, struct str tenant, struct str error,
                            struct str description, struct buf *out);
 

@@ -9,17 +9,19 @@
 
 /*
  * A set of issuers, filled by one thread and then only read: after trust_seal any number of threads
- * may check tokens against it. When an issuer turns its keys over, a new set is made and published in
- * place of the old one; caches notice by the set's number (token.h). The control plane and the data
- * plane may have sets of their own, since they accept different audiences.
+ * may check tokens against it. When an issuer turns its keys over, a new set is made and published
+ * in place of the old one; caches notice by the set's number (token.h). The control plane and the
+ * data plane may have sets of their own, since they accept different audiences.
  */
 struct trust;
 
 struct trust_issuer {
-    struct str issuer; /* must equal the token's "iss", byte by byte */
-    const struct str
-        *audiences;     /* a token's "aud" must be one of these, without regard to case and to
-                                    slashes at the end */
+    /* Must equal the token's "iss", byte by byte. Empty, for our own service only: any, since
+     * its key alone is proof enough, and its name is that by which a client reached us
+     * (service.h). */
+    struct str issuer;
+    /* A token's "aud" must be one of these, without regard to case and to slashes at the end. */
+    const struct str *audiences;
     size_t n_audiences; /* at least 1 */
     bool is_own;        /* our own token service: reported with the claims */
 };
@@ -32,16 +34,16 @@ enum {
 /* `skew_s`: how far an issuer's clock may be off; 300 s is usual. */
 struct trust *trust_new(int64_t skew_s);
 
-/* Adds an issuer that signs with this key of ours (and perhaps older ones: call it again with the same
- * issuer). The key is counted, all texts are copied. */
+/* Adds our own issuer, which signs with this key (and perhaps with older ones: call it again
+ * with the same issuer). The key is counted, all texts are copied. */
 void trust_add_key(struct trust *t, const struct trust_issuer *issuer, struct rsa_key *key);
 
 /*
- * Adds an issuer with the keys of a JWK set (RFC 7517, section 5) as its jwks_uri answers it. Keys of
- * other types, other uses than "sig" and other algorithms than RS256 are left out, as are certificates
- * beside them. ST_BAD_JSON when it is none, ST_BAD_REQUEST when no usable key is left or there are
- * too many issuers or keys. With an empty text the issuer is known but none of its tokens is believed
- * yet: TOKEN_UNKNOWN_KEY, the sign to fetch.
+ * Adds an issuer with the keys of a JWK set (RFC 7517, section 5) as its jwks_uri answers it. Keys
+ * of other types, other uses than "sig" and other algorithms than RS256 are left out, as are
+ * certificates beside them. ST_BAD_JSON when it is none, ST_BAD_REQUEST when no usable key is left
+ * or there are too many issuers or keys. With an empty text the issuer is known but none of its
+ * tokens is believed yet: TOKEN_UNKNOWN_KEY, the sign to fetch.
  */
 enum status trust_add_jwks(struct trust *t, const struct trust_issuer *issuer, struct str jwks,
                            struct problem *why) MUST_USE;

@@ -141,7 +141,15 @@ enum status os_replace_file(const char *path, struct str content, struct problem
         return failed(why, path, "write");
     }
     CLEANUP(close_fd) int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (fd < 0 || !write_all(fd, content) || rename(temporary, path) != 0)
+    if (fd < 0 || !write_all(fd, content) || fsync(fd) != 0 || rename(temporary, path) != 0)
+        return failed(why, path, "write");
+    /* The new name is an entry of the folder, which has to reach the disk by itself. */
+    char *slash = strrchr(temporary, '/');
+    const char *folder = slash == temporary ? "/" : slash ? temporary : ".";
+    if (slash)
+        *slash = '\0';
+    CLEANUP(close_fd) int folder_fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (folder_fd < 0 || fsync(folder_fd) != 0)
         return failed(why, path, "write");
     return ST_OK;
 }

@@ -27,7 +27,8 @@ struct siphash_key os_random_key(void);
 enum status os_read_file(const char *path, struct buf *out, size_t slack,
                          struct problem *why) MUST_USE;
 
-/* Replaces the file in one step: readers see the old or the new content, never a mix. */
+/* Replaces the file in one step: readers see the old or the new content, never a mix, and the new one
+ * is on the disk when this returns. The file's mode is 0600. */
 enum status os_replace_file(const char *path, struct str content, struct problem *why) MUST_USE;
 
 /* Makes the folder and those above it; an existing one is fine. */

@@ -19,7 +19,7 @@
  * with synchronous=FULL); a transaction is there whole or not at all.
  *
  * Errors, the same for every call:
- *   ST_STORE_BUSY     another process holds the lock for longer than busy_ms (a backup, a shell); try again
+ *   ST_STORE_BUSY     another process holds the lock for longer than busy_ms; try again
  *   ST_STORE_FULL     the disk or the folder's quota is full, or the file may not be written
  *   ST_STORE_CORRUPT  the file is damaged or not ours; only a backup helps
  *   ST_IO_FAILED      anything else the system refuses
@@ -42,8 +42,8 @@ enum {
 
 /*
  * Opens or makes the database, takes the folder's lock, and brings an older schema up to date, each
- * numbered migration in a transaction of its own. A database that a newer version wrote is refused with
- * ST_STORE_CORRUPT, untouched.
+ * numbered migration in a transaction of its own. A database that a newer version wrote is refused
+ * with ST_STORE_CORRUPT, untouched.
  */
 enum status store_open(const struct store_settings *settings, struct store **out,
                        struct problem *why) MUST_USE;
@@ -57,8 +57,8 @@ void store_close(struct store *s);
  *   store_begin … for each change: store_change_begin, puts and deletes, store_change_keep or
  *   store_change_undo … store_commit
  *
- * A change is a savepoint: what store_change_undo takes back leaves the rest of the batch standing, so
- * many requests share one wait for the disk.
+ * A change is a savepoint: what store_change_undo takes back leaves the rest of the batch standing,
+ * so many requests share one wait for the disk.
  */
 enum status store_begin(struct store *s, struct problem *why) MUST_USE;
 enum status store_commit(struct store *s, struct problem *why) MUST_USE;
@@ -76,14 +76,15 @@ enum status store_put(struct store *s, struct str table, struct str key, struct 
 enum status store_delete(struct store *s, struct str table, struct str key,
                          struct problem *why) MUST_USE;
 
-/* Appends the row's body to `body`; *found says whether there is one. ST_TOO_LARGE past its ceiling. */
+/* Appends the row's body to `body`; *found says whether there is one. ST_TOO_LARGE past its
+ * ceiling. */
 enum status store_get(struct store *s, struct str table, struct str key, struct buf *body,
                       bool *found, struct problem *why) MUST_USE;
 
 /*
- * Calls fn for each row of a table, or of all tables when `table` is empty, in the order of table and
- * key. The views are valid during the call. When fn returns another status than ST_OK the walk ends with
- * it. fn may not use the store.
+ * Calls fn for each row of a table, or of all tables when `table` is empty, in the order of table
+ * and key. The views are valid during the call. When fn returns another status than ST_OK the walk
+ * ends with it. fn may not use the store.
  */
 typedef enum status (*store_row_fn)(void *arg, struct str table, struct str key, struct str body,
                                     struct problem *why);
@@ -91,9 +92,9 @@ enum status store_each(struct store *s, struct str table, store_row_fn fn, void 
                        struct problem *why) MUST_USE;
 
 /*
- * The audit: who changed what, appended and never changed. Part of the transaction, so a change and its
- * row stand or fall together. `before` and `after` are JSON texts without secrets, empty when the
- * thing was not there.
+ * The audit: who changed what, appended and never changed. Part of the transaction, so a change and
+ * its row stand or fall together. `before` and `after` are JSON texts without secrets, empty when
+ * the thing was not there.
  */
 struct store_audit {
     int64_t number; /* given by the store, growing by 1 a row; ignored when writing */
@@ -105,8 +106,9 @@ enum status store_audit_put(struct store *s, const struct store_audit *row,
                             struct problem *why) MUST_USE;
 
 /*
- * Walks the audit backwards from the row before `before_number` (0: from the newest), at most `limit`
- * rows, of one target when `target` is not empty (compared byte by byte). Rules as in store_each.
+ * Walks the audit backwards from the row before `before_number` (0: from the newest), at most
+ * `limit` rows, of one target when `target` is not empty (compared byte by byte). Rules as in
+ * store_each.
  */
 typedef enum status (*store_audit_fn)(void *arg, const struct store_audit *row,
                                       struct problem *why);
@@ -116,7 +118,8 @@ enum status store_audit_each(struct store *s, struct str target, int64_t before_
 /* Deletes audit rows older than that. In a transaction. */
 enum status store_audit_trim(struct store *s, int64_t before_ms, struct problem *why) MUST_USE;
 
-/* Reads the whole file and checks it (PRAGMA quick_check): ST_STORE_CORRUPT with the first fault. */
+/* Reads the whole file and checks it (PRAGMA quick_check): ST_STORE_CORRUPT with the first
+ * fault. */
 enum status store_check(struct store *s, struct problem *why) MUST_USE;
 
 #endif
