@@ -831,7 +831,9 @@ bool ledger_is_served(const struct ledger *l, struct str location, const struct 
 int64_t ledger_capacity_left(const struct ledger *l, struct str location, const struct model *m,
                              enum sku sku) {
     struct change c = {.wanted = wanted_of(l, m), .place = place_find(l, location)};
-    return sku_is_provisioned(sku) ? free_ptus(l, &c, sku) : INT64_MAX;
+    if (sku_is_provisioned(sku))
+        return free_ptus(l, &c, sku);
+    return ledger_is_served(l, location, m, sku) ? INT64_MAX : 0;
 }
 
 /* One place with one SKU, given what the pools can grant there. */
@@ -858,28 +860,32 @@ int64_t ledger_largest(const struct ledger *l, struct str subscription, struct s
         .largest;
 }
 
-/* Free PTUs for one model by place, by zone and in all, from one walk over the pools. */
+/* What pools can do for one model, by place, from one walk over them. */
 struct sums {
-    int64_t *by_place; /* owned */
-    int64_t all;
+    struct place_sum {
+        int64_t free;
+        bool is_served;
+    } * by_place; /* owned */
+    struct place_sum all;
 };
 
 static void sums_of(const struct ledger *l, const struct model *m, struct sums *s) {
     struct wanted w = wanted_of(l, m);
-    *s = (struct sums){.by_place = xcalloc(size_max(l->places.count, 1), sizeof(int64_t))};
+    *s = (struct sums){.by_place = xcalloc(size_max(l->places.count, 1), sizeof *s->by_place)};
     for (size_t i = 0; i < l->n_pools; i++) {
         const struct pool *p = l->all_pools[i];
-        if (pool_serves(p, w)) {
-            s->by_place[p->place->index] += pool_free(p);
-            s->all += pool_free(p);
-        }
+        if (!pool_serves(p, w))
+            continue;
+        struct place_sum *here = &s->by_place[p->place->index];
+        here->free += pool_free(p);
+        here->is_served = true;
+        s->all.free += pool_free(p);
+        s->all.is_served = true;
     }
 }
 
-static int64_t sums_in_reach(const struct ledger *l, const struct sums *s, const struct place *from,
-                             enum sku sku) {
-    if (!sku_is_provisioned(sku))
-        return INT64_MAX;
+static struct place_sum sums_in_reach(const struct ledger *l, const struct sums *s,
+                                      const struct place *from, enum sku sku) {
     switch (sku_reach(sku)) {
     case REACH_LOCATION:
         return s->by_place[from->index];
@@ -888,11 +894,22 @@ static int64_t sums_in_reach(const struct ledger *l, const struct sums *s, const
     case REACH_DATA_ZONE:
         break;
     }
-    int64_t sum = 0;
-    for (size_t i = 0; i < l->n_by_name; i++)
-        sum +=
-            from->zone && l->by_name[i]->zone == from->zone ? s->by_place[l->by_name[i]->index] : 0;
+    struct place_sum sum = {0};
+    for (size_t i = 0; from->zone && i < l->n_by_name; i++) {
+        const struct place_sum *there = &s->by_place[l->by_name[i]->index];
+        if (l->by_name[i]->zone == from->zone) {
+            sum.free += there->free;
+            sum.is_served = sum.is_served || there->is_served;
+        }
+    }
     return sum;
+}
+
+/* As ledger_capacity_left has it. */
+static int64_t capacity_of(struct place_sum sum, enum sku sku) {
+    if (sku_is_provisioned(sku))
+        return sum.free;
+    return sum.is_served ? INT64_MAX : 0;
 }
 
 size_t ledger_places(const struct ledger *l, struct str subscription, struct str location,
@@ -909,8 +926,9 @@ size_t ledger_places(const struct ledger *l, struct str subscription, struct str
                 (sku_reach((enum sku)sku) == REACH_DATA_ZONE && !p->zone))
                 continue;
             if (n < max)
-                out[n] = look_at(l, subscription, word_str(p->name), m, (enum sku)sku,
-                                 sums_in_reach(l, &sums, p, (enum sku)sku));
+                out[n] =
+                    look_at(l, subscription, word_str(p->name), m, (enum sku)sku,
+                            capacity_of(sums_in_reach(l, &sums, p, (enum sku)sku), (enum sku)sku));
             n++;
         }
     }

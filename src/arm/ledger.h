@@ -195,7 +195,8 @@ bool ledger_check(struct ledger *l, struct problem *why);
 bool ledger_is_served(const struct ledger *l, struct str location, const struct model *m,
                       enum sku sku);
 
-/* PTUs that a new deployment could reserve. INT64_MAX for standard SKUs, which reserve nothing. */
+/* PTUs that a new deployment could reserve. Standard SKUs reserve nothing: INT64_MAX when a pool serves
+ * the model, else 0, though ledger_take would grant it. */
 int64_t ledger_capacity_left(const struct ledger *l, struct str location, const struct model *m,
                              enum sku sku);
 

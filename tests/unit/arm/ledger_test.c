@@ -450,6 +450,10 @@ static void tells_the_largest_valid_size(void **state) {
                                         SKU_GLOBAL_PROVISIONED),
                          cases[i].global);
     }
+    /* What no pool serves has no size, though quota is left. */
+    assert_int_equal(
+        ledger_largest(f->ledger, STR("sub"), STR("eastus"), model(f, "o3-mini"), SKU_STANDARD), 0);
+    put_pool(f->ledger, "q", "eastus", 0, "o3-mini", NULL);
     /* 150 thousand tokens a minute are 15 units of a model whose unit has ten. */
     assert_int_equal(
         ledger_largest(f->ledger, STR("sub"), STR("eastus"), model(f, "o3-mini"), SKU_STANDARD),
