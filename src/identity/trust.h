@@ -27,7 +27,7 @@ struct trust_issuer {
 };
 
 enum {
-    TRUST_ISSUERS_MAX = 16,
+    TRUST_ISSUERS_MAX = 64,
     TRUST_KEYS_MAX = 64, /* of an issuer */
 };
 
