@@ -21,6 +21,7 @@ static const struct str contributor_not[] = {
 static const struct str service_contributor[] = {
     STR_INIT("Microsoft.CognitiveServices/*"),
     STR_INIT("Weir.Capacity/quotaRequests/*"),
+    STR_INIT("Weir.Capacity/locations/quotas/read"),
     STR_INIT("Microsoft.Authorization/*/read"),
     STR_INIT("Microsoft.Insights/metrics/read"),
     STR_INIT("Microsoft.Insights/metricDefinitions/read"),
@@ -53,6 +54,7 @@ static const struct str openai_contributor[] = {
     STR_INIT("Microsoft.CognitiveServices/accounts/deployments/write"),
     STR_INIT("Microsoft.CognitiveServices/accounts/deployments/delete"),
     STR_INIT("Weir.Capacity/quotaRequests/*"),
+    STR_INIT("Weir.Capacity/locations/quotas/read"),
     STR_INIT("Microsoft.Authorization/roleAssignments/read"),
     STR_INIT("Microsoft.Authorization/roleDefinitions/read"),
 };
@@ -61,6 +63,7 @@ static const struct str openai_data[] = {
 };
 static const struct str usages_reader[] = {
     STR_INIT("Microsoft.CognitiveServices/locations/usages/read"),
+    STR_INIT("Weir.Capacity/locations/quotas/read"),
 };
 
 #define ACTIONS(list) .actions = (list), .n_actions = ARRAY_LEN(list)

@@ -172,3 +172,22 @@ struct str offers_quota_title(struct str model, enum sku sku, char *out) {
     int n = snprintf(out, OFFERS_NAME_MAX, "%s%.*s", titles[sku], STR_ARG(of));
     return (struct str){out, size_min((size_t)n, OFFERS_NAME_MAX - 1)};
 }
+
+bool offers_quota_of(const struct catalog *c, struct str name, enum sku *sku, struct str *format,
+                     struct str *model) {
+    char text[OFFERS_NAME_MAX];
+    for (int s = 0; s < SKU_COUNT; s++) {
+        for (size_t i = 0; i < c->n; i++) {
+            const struct model *m = c->all[i];
+            if (!m->sizes[s].is_offered ||
+                !str_ieq(name, offers_quota_name(m->format, m->name, (enum sku)s, text)))
+                continue;
+            bool is_shared = sku_is_provisioned((enum sku)s);
+            *sku = (enum sku)s;
+            *format = is_shared ? STR("") : m->format;
+            *model = is_shared ? STR("") : m->name;
+            return true;
+        }
+    }
+    return false;
+}

@@ -54,4 +54,9 @@ enum { OFFERS_NAME_MAX = 160 };
 struct str offers_quota_name(struct str format, struct str model, enum sku sku, char *out);
 struct str offers_quota_title(struct str model, enum sku sku, char *out);
 
+/* Which quota a name of offers_quota_name means, in the catalog's spelling: views into it. Format and
+ * model are "" for a provisioned SKU. False when no model of the catalog is sold so. */
+bool offers_quota_of(const struct catalog *c, struct str name, enum sku *sku, struct str *format,
+                     struct str *model) MUST_USE;
+
 #endif
