@@ -39,7 +39,6 @@ need_run() {
 need_test() {
     need libcmocka-dev "the framework of the unit tests"
     need_command openssl openssl "makes certificates for tests"
-    need_command npm npm "fetches the clients that the end-to-end tests drive"
 }
 
 need_check() {
@@ -90,13 +89,29 @@ if [ -n "$missing" ]; then
         apt-get install -qq -y --no-install-recommends -o Dpkg::Use-Pty=0 $missing </dev/null
 fi
 
+# npm_ci FOR WHAT [ARGUMENT OF NPM...]: what package-lock.json names, unless it is there already.
+# node_modules/.installed is the lock file that was installed from, .installed_for says for what.
+npm_ci() {
+    for=$1
+    shift
+    echo "Installing npm packages into node_modules: $1"
+    shift
+    # Nothing here needs an install script, so none is run.
+    npm ci --ignore-scripts --no-fund --no-audit --loglevel=error "$@" </dev/null
+    cp package-lock.json node_modules/.installed
+    echo "$for" >node_modules/.installed_for
+}
+
+is_installed() {
+    cmp -s package-lock.json node_modules/.installed &&
+        { [ "$1" = build ] || [ "$(cat node_modules/.installed_for 2>/dev/null)" != build ]; }
+}
+
 # The end-to-end tests run on the Node that package.json names, whatever the machine has.
 if [ "$purpose" = test ] || [ "$purpose" = check ]; then
-    if ! cmp -s package-lock.json node_modules/.installed; then
-        echo "Installing npm packages into node_modules: real OpenAI clients, a model server that is"
-        echo "not ours, and the Node that runs the end-to-end tests."
-        # Nothing here needs an install script, so none is run.
-        npm ci --ignore-scripts --no-fund --no-audit --loglevel=error </dev/null
-        cp package-lock.json node_modules/.installed
-    fi
+    is_installed tests || npm_ci tests "the vocabularies and Unicode's tables, real OpenAI clients,
+a model server that is not ours, and the Node that runs the end-to-end tests."
+else
+    is_installed build || npm_ci build "the published vocabularies and Unicode's tables." \
+        --omit=dev --omit=optional
 fi

@@ -1,0 +1,36 @@
+#include "tokens/vocabulary_private.h"
+
+enum status vocabulary_open(struct vocabulary *v, const void *block, size_t n,
+                            struct problem *why) {
+    const struct vocabulary_head *h = block;
+    if (n < sizeof *h || memcmp(h->magic, VOCABULARY_MAGIC, sizeof h->magic) != 0 ||
+        h->byte_order != 0x01020304 || h->size > n)
+        return problem_set(why, ST_BAD_REQUEST, STR("vocabulary"),
+                           "This is no vocabulary of this version of Weir.");
+    const char *p = block;
+    *v = (struct vocabulary){
+        .head = h,
+        .tokens = (const void *)(p + h->tokens),
+        .nodes = (const void *)(p + h->nodes),
+        .roots = (const void *)(p + h->roots),
+        .pairs = (const void *)(p + h->pairs),
+        .seams = (const void *)(p + h->seams),
+        .byte_rank = (const void *)(p + h->byte_rank),
+        .runs = (const void *)(p + h->runs),
+        .run_steps = (const void *)(p + h->run_steps),
+    };
+    return ST_OK;
+}
+
+size_t vocabulary_size(const struct vocabulary *v) {
+    return v->head->n_tokens;
+}
+
+enum token_pattern vocabulary_pattern(const struct vocabulary *v) {
+    return (enum token_pattern)v->head->pattern;
+}
+
+size_t vocabulary_token_length(const struct vocabulary *v, uint32_t rank) {
+    assert(rank < v->head->n_tokens);
+    return token_length(v->tokens[rank]);
+}

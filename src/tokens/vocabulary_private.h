@@ -1,0 +1,147 @@
+/* vocabulary_private.h - the layout of a vocabulary's block, and the look-ups in it. */
+#ifndef TOKENS_VOCABULARY_PRIVATE_H
+#define TOKENS_VOCABULARY_PRIVATE_H
+
+#include "tokens/vocabulary.h"
+
+/* No token: the highest value of 18 bits. */
+enum { TOKEN_NONE = VOCABULARY_MAX_TOKENS };
+
+enum {
+    TOKEN_BITS = 18,
+    RUN_BYTES = 128, /* runs are counted for ASCII */
+    RUN_LENGTHS = 384,
+    RUN_PERIOD = 128,
+    N_ROOTS = 1 << 16,
+    SEAM_BITS = 19, /* log2 of the bits of `seams`: 64 KB, of which o200k sets 1 in 16 */
+};
+
+struct vocabulary_head {
+    char magic[8];
+    uint32_t byte_order; /* 0x01020304 as this machine writes it */
+    uint32_t pattern;
+    uint32_t n_tokens;
+    uint32_t n_nodes;
+    uint32_t pair_bits; /* log2 of the slots of `pairs` */
+    uint32_t size;      /* of the whole block */
+    /* Where each part begins, in bytes. */
+    uint32_t tokens, nodes, roots, pairs, seams, byte_rank, runs, run_steps;
+};
+
+#define VOCABULARY_MAGIC "WEIRVOC1"
+
+/*
+ * A token, packed: bits 0-17 its left half, 18-35 its right half (a single byte is both its own),
+ * 36-53 the longest other token that it begins with (TOKEN_NONE for a single byte), 54-61 its length.
+ */
+static inline uint64_t token_pack(uint32_t left, uint32_t right, uint32_t prefix, size_t length) {
+    return left | (uint64_t)right << TOKEN_BITS | (uint64_t)prefix << 2 * TOKEN_BITS |
+           (uint64_t)length << 3 * TOKEN_BITS;
+}
+static inline uint64_t pair_key(uint32_t left, uint32_t right) {
+    return left | (uint64_t)right << TOKEN_BITS;
+}
+#define PAIR_MASK ((UINT64_C(1) << 2 * TOKEN_BITS) - 1)
+
+static inline uint32_t token_left(uint64_t token) {
+    return token & TOKEN_NONE;
+}
+static inline uint32_t token_right(uint64_t token) {
+    return token >> TOKEN_BITS & TOKEN_NONE;
+}
+static inline uint32_t token_prefix(uint64_t token) {
+    return token >> 2 * TOKEN_BITS & TOKEN_NONE;
+}
+static inline size_t token_length(uint64_t token) {
+    return token >> 3 * TOKEN_BITS & 0xff;
+}
+
+/*
+ * A node of the tree, packed: bits 0-23 its base, 24-41 the token that ends here or TOKEN_NONE, 48-56
+ * the byte that leads to it plus 256 (0: a free place). The child by byte c stands at base ^ c. No two
+ * nodes have the same base, so the byte alone tells whose child a place holds. Node 0 is the root; no
+ * base is 0, so that a node without children needs no mark of its own.
+ */
+static inline uint64_t node_pack(uint32_t base, uint32_t token, uint32_t label) {
+    return base | (uint64_t)token << 24 | (uint64_t)(256 + label) << 48;
+}
+static inline uint32_t node_base(uint64_t node) {
+    return node & 0xffffff;
+}
+static inline uint32_t node_token(uint64_t node) {
+    return node >> 24 & TOKEN_NONE;
+}
+static inline bool node_is_child(uint64_t node, uint32_t label) {
+    return node >> 48 == 256 + label;
+}
+
+/* A slot of the pairs: 14 bits of the hash above the rank, or PAIR_FREE. A free slot's rank would be
+ * TOKEN_NONE, so no used one looks like it. */
+#define PAIR_FREE UINT32_MAX
+
+static inline uint64_t pair_hash(uint64_t key) {
+    return key * UINT64_C(0x9e3779b97f4a7c15);
+}
+static inline uint32_t pair_slot(uint64_t hash, uint32_t pair_bits) {
+    return (uint32_t)(hash >> (64 - pair_bits));
+}
+static inline uint32_t pair_print(uint64_t hash) {
+    return (uint32_t)(hash >> 12) & 0x3fff;
+}
+
+/* The token that two adjacent ones merge into, or TOKEN_NONE. */
+static inline uint32_t pair_find(const struct vocabulary *v, uint32_t left, uint32_t right) {
+    uint64_t key = pair_key(left, right), hash = pair_hash(key);
+    uint32_t mask = (1u << v->head->pair_bits) - 1, print = pair_print(hash), slot;
+    for (uint32_t i = pair_slot(hash, v->head->pair_bits); (slot = v->pairs[i]) != PAIR_FREE;
+         i = (i + 1) & mask) {
+        uint32_t rank = slot & TOKEN_NONE;
+        if (slot >> TOKEN_BITS == print && (v->tokens[rank] & PAIR_MASK) == key)
+            return rank;
+    }
+    return TOKEN_NONE;
+}
+
+/*
+ * Whether two tokens may stand side by side in an encoding: whether merging their bytes gives just
+ * these two. Takes the merges at the seam back, the latest (highest rank) first, and asks each time
+ * whether the two parts that then met would have merged before the one taken back: then the seam
+ * would not have lasted. Of equal ranks the left one is merged first, so the right half's own merge
+ * only comes before when it is strictly lower.
+ */
+static inline bool pair_lasts(const struct vocabulary *v, uint32_t left, uint32_t right) {
+    uint32_t limit = TOKEN_NONE; /* merges of rank below this one would have come first */
+    for (;;) {
+        if (pair_find(v, left, right) < limit)
+            return false;
+        uint32_t inner_left = token_right(v->tokens[left]);
+        uint32_t inner_right = token_left(v->tokens[right]);
+        bool is_left_whole = inner_left == left, is_right_whole = inner_right == right;
+        if (is_left_whole && is_right_whole)
+            return true;
+        if (is_right_whole || (!is_left_whole && left > right)) {
+            limit = left;
+            left = inner_left;
+        } else {
+            limit = right + 1;
+            right = inner_right;
+        }
+    }
+}
+
+/*
+ * The bit for a seam between two characters of two bytes or more, by the two bytes before it and the
+ * two behind it. A clear bit: no token holds such a place inside, so merging never crosses it, and
+ * both sides are encoded as if alone.
+ */
+static inline uint32_t seam_bit(uint32_t before_and_behind) {
+    return (before_and_behind * UINT32_C(0x9e3779b1)) >> (32 - SEAM_BITS);
+}
+static inline bool seam_may_merge(const struct vocabulary *v, const unsigned char *at) {
+    uint32_t window;
+    memcpy(&window, at - 2, sizeof window);
+    uint32_t bit = seam_bit(window);
+    return v->seams[bit >> 6] >> (bit & 63) & 1;
+}
+
+#endif
