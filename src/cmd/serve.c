@@ -382,6 +382,7 @@ static void make_workers(struct app *a) {
         struct worker *w = &a->workers[i];
         w->app = a;
         w->loop = loop_new();
+        loop_keep_names(w->loop, s->name_ttl_ms);
         w->gateway = gateway_new(w->loop, &a->gateway_settings, a->plan, a->log);
         a->shards[i] = gateway_metrics(w->gateway);
     }

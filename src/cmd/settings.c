@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { N_ROWS = 18, FILE_MAX = 1 << 20 };
+enum { N_ROWS = 19, FILE_MAX = 1 << 20 };
 
 #define MINUTE_MS INT64_C(60000)
 #define HOUR_MS INT64_C(3600000)
@@ -32,6 +32,7 @@ static void fill_rows(struct settings *s, struct option_row rows[N_ROWS + 1]) {
         {"body-timeout", OPTION_DURATION, &s->body_timeout_ms, 100, HOUR_MS, "TIME", "a request's body must be complete this long after its head"},
         {"idle-timeout", OPTION_DURATION, &s->idle_timeout_ms, 100, 24 * HOUR_MS, "TIME", "an unused client connection is kept this long"},
         {"stall-timeout", OPTION_DURATION, &s->stall_timeout_ms, 100, 24 * HOUR_MS, "TIME", "a client that takes nothing of its answer is dropped after this long"},
+        {"name-ttl", OPTION_DURATION, &s->name_ttl_ms, 0, HOUR_MS, "TIME", "the addresses of a backend's name are looked up again after this long"},
         {.name = NULL},
     };
     /* clang-format on */
@@ -57,6 +58,7 @@ void settings_init(struct settings *s) {
         .body_timeout_ms = 2 * MINUTE_MS,
         .idle_timeout_ms = 75000,
         .stall_timeout_ms = MINUTE_MS,
+        .name_ttl_ms = 5000,
     };
 }
 

@@ -18,6 +18,7 @@ enum {
     LINGER_MS = 2000,      /* for the peer to close its side, once all is sent */
     LAST_BYTES_MS = 30000, /* for the peer to take some of what is left to send */
     FINISH_TICK_MS = 500,
+    ATTEMPT_MS = 1100,         /* for an address, as long as there is another */
     QUEUE_CEILING = 256 << 20, /* owners stop long before; past it the connection is closed */
     IOV_MAX_USED = 16,
 };
@@ -41,15 +42,17 @@ struct conn {
     struct conn_opening *opening;
     struct conn_finishing *finishing; /* owned; NULL until conn_finish */
     bool is_open, is_closing, is_finishing, is_shut, is_paused, is_held, is_incoming, has_queued;
+    bool is_switching; /* from one address to the next: its handle is being closed for that */
 };
 
-/* What only a connection that is being made needs. */
+/* What only a connection that is being made needs: its addresses, tried in order. */
 struct conn_opening {
-    uv_getaddrinfo_t lookup;
     uv_connect_t connect;
-    struct conn *conn; /* NULL when the connection was closed meanwhile */
-    struct addrinfo *found, *next;
-    char *host; /* owned */
+    struct name_wait wait;
+    struct name_addresses to;
+    int at, error;            /* the address in hand; why the one before it failed */
+    struct loop_timer *timer; /* owned; of the address in hand, NULL for the last one */
+    char *host;               /* owned */
     int port;
 };
 
@@ -84,8 +87,20 @@ static void unwatch_end(struct conn *c) {
 
 /* --- the end --- */
 
+static void free_opening(struct conn *c) {
+    struct conn_opening *o = c->opening;
+    if (!o)
+        return;
+    c->opening = NULL;
+    list_remove(&o->wait.link);
+    loop_timer_close(o->timer);
+    free(o->host);
+    free(o);
+}
+
 static void on_closed(uv_handle_t *h) {
     struct conn *c = h->data;
+    free_opening(c); /* not before: the attempt under way ends with its handle */
     buf_destroy(&c->queue);
     free(c->in_flight);
     free(c->write);
@@ -106,12 +121,13 @@ static void drop(struct conn *c) {
         c->finishing = NULL;
     }
     if (c->opening) {
-        c->opening->conn = NULL;
-        uv_cancel((uv_req_t *)&c->opening->lookup);
-        c->opening = NULL;
+        list_remove(&c->opening->wait.link);
+        loop_timer_close(c->opening->timer);
+        c->opening->timer = NULL;
     }
     unwatch_end(c);
-    uv_close((uv_handle_t *)&c->tcp, on_closed);
+    if (!c->is_switching)
+        uv_close((uv_handle_t *)&c->tcp, on_closed);
 }
 
 /* The connection is over, by the peer's will or by accident; the owner hears why and closes. */
@@ -461,67 +477,92 @@ static struct conn *conn_new(struct loop *l, struct tls_context *tls) {
     return c;
 }
 
-static void free_opening(struct conn_opening *o) {
-    if (o->conn)
-        o->conn->opening = NULL;
-    uv_freeaddrinfo(o->found);
-    free(o->host);
-    free(o);
+static void try_address(struct conn *c);
+
+/* The handle of the address that failed is gone. */
+static void on_switched(uv_handle_t *h) {
+    struct conn *c = h->data;
+    c->is_switching = false;
+    if (c->is_closing) {
+        on_closed(h);
+        return;
+    }
+    int rc = uv_tcp_init(&c->loop->uv, &c->tcp);
+    assert(rc == 0);
+    c->tcp.data = c;
+    try_address(c);
 }
 
-static void try_next_address(struct conn_opening *o, int last_error);
+/* The address in hand does not answer: on to the next, or the end. */
+static void try_next_address(struct conn *c, int error) {
+    struct conn_opening *o = c->opening;
+    loop_timer_close(o->timer);
+    o->timer = NULL;
+    if (++o->at >= o->to.n) {
+        end(c, ST_UPSTREAM_FAILED, str_of(uv_strerror(error)));
+        return;
+    }
+    c->is_switching = true;
+    uv_close((uv_handle_t *)&c->tcp, on_switched);
+}
+
+static void on_attempt_over(void *arg) {
+    struct conn *c = arg;
+    try_next_address(c, c->opening->error);
+}
 
 static void on_connected(uv_connect_t *r, int status) {
-    struct conn_opening *o = r->data;
-    struct conn *c = o->conn;
-    if (!c) {
-        free_opening(o);
-        return;
-    }
+    struct conn *c = r->data;
+    struct conn_opening *o = c->opening;
+    if (c->is_closing || c->is_switching)
+        return; /* given up: the handle is on its way */
     if (status < 0) {
-        free_opening(o);
-        end(c, ST_UPSTREAM_FAILED, str_of(uv_strerror(status)));
+        try_next_address(c, status);
         return;
     }
+    if (o->at > 0)
+        names_prefer(c->loop, o->host, &o->to.at[o->at]);
     uv_tcp_nodelay(&c->tcp, 1);
     if (c->tls) {
         c->session = tls_session_new(c->tls, o->host, emit_encrypted, c);
-        free_opening(o);
+        free_opening(c);
         start_reading(c);
         if (!c->is_closing)
             (void)tls_session_handshake(c->session); /* says hello; answers come by reading */
         return;
     }
-    free_opening(o);
+    free_opening(c);
     c->is_open = true;
     c->handlers->on_open(c->owner);
     if (!c->is_closing && !c->is_paused)
         start_reading(c);
 }
 
-/*
- * Only the first address that the system offers is tried: a backend behind several is configured
- * as several backends, which the balancer can tell apart.
- */
-static void try_next_address(struct conn_opening *o, int last_error) {
-    struct conn *c = o->conn;
-    int rc = last_error;
-    if (o->next)
-        rc = uv_tcp_connect(&o->connect, &c->tcp, o->next->ai_addr, on_connected);
-    if (!o->next || rc != 0) {
-        free_opening(o);
-        end(c, ST_UPSTREAM_FAILED, str_of(uv_strerror(rc)));
-    }
+/* Begins with the address in hand. The last one has as long as the owner waits; the others have
+ * ATTEMPT_MS, in which the first repetition of a lost packet would have come (RFC 6298, section 2). */
+static void try_address(struct conn *c) {
+    struct conn_opening *o = c->opening;
+    struct sockaddr_in6 a = o->to.at[o->at];
+    a.sin6_port = htons((uint16_t)o->port); /* where it stands in an IPv4 address too */
+    int rc = uv_tcp_connect(&o->connect, &c->tcp, (struct sockaddr *)&a, on_connected);
+    o->error = rc != 0 ? rc : UV_ETIMEDOUT;
+    if (rc != 0) /* told later, as all failures are */
+        o->timer = loop_timer_new(c->loop, 0, 0, on_attempt_over, c);
+    else if (o->at + 1 < o->to.n)
+        o->timer = loop_timer_new(c->loop, ATTEMPT_MS, 0, on_attempt_over, c);
 }
 
-static void on_found(uv_getaddrinfo_t *r, int status, struct addrinfo *found) {
-    struct conn_opening *o = r->data;
-    o->found = o->next = found;
-    if (!o->conn) {
-        free_opening(o);
+_Static_assert(offsetof(struct sockaddr_in, sin_port) == offsetof(struct sockaddr_in6, sin6_port),
+               "try_address sets one for the other");
+
+static void on_addresses(void *arg, const struct name_addresses *found, int error) {
+    struct conn *c = arg;
+    if (error) {
+        end(c, ST_UPSTREAM_FAILED, str_of(uv_strerror(error)));
         return;
     }
-    try_next_address(o, status < 0 ? status : UV_EAI_NONAME);
+    c->opening->to = *found;
+    try_address(c);
 }
 
 struct conn *conn_connect(struct loop *l, const char *host, int port, struct tls_context *tls,
@@ -530,24 +571,19 @@ struct conn *conn_connect(struct loop *l, const char *host, int port, struct tls
     c->handlers = handlers;
     c->owner = owner;
     struct conn_opening *o = xcalloc(1, sizeof *o);
-    o->conn = c;
     o->host = str_dup(str_of(host));
     o->port = port;
-    o->lookup.data = o->connect.data = o;
+    o->connect.data = c;
+    o->wait = (struct name_wait){.fn = on_addresses, .arg = c};
     c->opening = o;
-    struct sockaddr_storage a;
-    if (uv_ip4_addr(host, port, (struct sockaddr_in *)&a) == 0 ||
-        uv_ip6_addr(host, port, (struct sockaddr_in6 *)&a) == 0) {
-        /* An address needs no lookup, and its connection begins at once. A failure that shows at
-         * once would call back during this call, so it too goes through the lookup. */
-        if (uv_tcp_connect(&o->connect, &c->tcp, (struct sockaddr *)&a, on_connected) == 0)
-            return c;
-    }
-    char service[12];
-    snprintf(service, sizeof service, "%d", port);
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG};
-    int rc = uv_getaddrinfo(&l->uv, &o->lookup, on_found, host, service, &hints);
-    assert(rc == 0);
+    const struct name_addresses *known = NULL;
+    if (uv_ip4_addr(host, port, (struct sockaddr_in *)&o->to.at[0]) == 0 ||
+        uv_ip6_addr(host, port, &o->to.at[0]) == 0)
+        o->to.n = 1;
+    else if ((known = names_find(l, host, &o->wait)) != NULL)
+        o->to = *known;
+    if (o->to.n)
+        try_address(c);
     return c;
 }
 

@@ -25,7 +25,9 @@ struct conn_handlers {
 
 enum { CONN_SLACK = 64 };
 
-/* Begins a connection to `host` (a name or address) and `port`. `tls` is NULL for plain TCP; with it
+/* Begins a connection to `host` (a name or address) and `port`. The addresses behind a name are tried in
+ * the system's order, the next one when one refuses or says nothing for 1.1 s; then the one that answered
+ * comes first, as long as the name is kept (loop_keep_names). `tls` is NULL for plain TCP; with it
  * the peer's name is checked against `host`. Failures come by on_end, never during this call. */
 struct conn *conn_connect(struct loop *l, const char *host, int port, struct tls_context *tls,
                           const struct conn_handlers *handlers, void *owner);

@@ -117,6 +117,7 @@ struct loop *loop_new(void) {
     l->last = &l->first;
     list_init(&l->deadlines);
     list_init(&l->finishing);
+    names_init(l);
     rc = uv_async_init(&l->uv, &l->wake, on_wake);
     assert(rc == 0);
     l->wake.data = l;
@@ -159,6 +160,7 @@ void loop_free(struct loop *l) {
         uv_walk(&l->uv, close_handle, NULL);
     int rc = uv_loop_close(&l->uv);
     assert(rc == 0);
+    names_destroy(l);
     close(l->held);
     pthread_mutex_destroy(&l->lock);
     free(l);

@@ -24,6 +24,10 @@ void loop_free(struct loop *l);
 /* Any thread: runs fn(arg) on the loop, in the order posted. False after loop_free began. */
 void loop_post(struct loop *l, void (*fn)(void *arg), void *arg);
 
+/* For how long the addresses of a name that conn_connect looked up are used [5 s]; 0: each connection asks
+ * anew. Before the loop runs. */
+void loop_keep_names(struct loop *l, int64_t ttl_ms);
+
 /* The loop's idea of now, read once a turn: monotonic milliseconds; for deadlines. */
 int64_t loop_now_ms(const struct loop *l);
 

@@ -4,6 +4,7 @@
 
 #include "net/loop.h"
 
+#include <netinet/in.h>
 #include <pthread.h>
 #include <uv.h>
 
@@ -15,6 +16,13 @@ struct loop_message {
     struct loop_message *next;
     void (*fn)(void *arg);
     void *arg;
+};
+
+/* The addresses of a host, without ports; those of IPv4 take the front of their place. */
+enum { NAME_ADDRESSES_MAX = 8 };
+struct name_addresses {
+    struct sockaddr_in6 at[NAME_ADDRESSES_MAX];
+    int n;
 };
 
 struct loop {
@@ -30,6 +38,8 @@ struct loop {
      * of their ends without a byte being read, and costs nothing for a connection that is read. */
     int held;
     uv_poll_t held_poll;
+    struct list names; /* of struct name, see names.c */
+    int64_t name_ttl_ms;
     pthread_mutex_t lock; /* guards the messages and is_stopping: they come from other threads */
     struct loop_message *first, **last;
     bool is_stopping;
@@ -44,5 +54,27 @@ bool conn_end_finishing(struct loop *l, bool at_once);
 
 /* The ends of held connections, as far as they have come. */
 void conn_end_held(struct loop *l);
+
+/* --- names.c --- */
+
+/* Whoever waits for addresses; taken out of its list (list_remove) it hears nothing more. `found` is
+ * empty when `error`, a number of libuv's, says why; it lives until fn returns. */
+struct name_wait {
+    struct list link;
+    void (*fn)(void *arg, const struct name_addresses *found, int error);
+    void *arg;
+};
+
+/* The addresses that are known, until the loop turns; or NULL, and w->fn is called later. One lookup
+ * serves all who ask meanwhile, so slow names hold at most one thread each, and all names together
+ * never more than half of the pool: libuv keeps the others for work on files (uv_getaddrinfo is what it
+ * calls slow work). */
+const struct name_addresses *names_find(struct loop *l, const char *host, struct name_wait *w);
+
+/* A connection to `address` came about when those before it did not. */
+void names_prefer(struct loop *l, const char *host, const struct sockaddr_in6 *address);
+
+void names_init(struct loop *l);
+void names_destroy(struct loop *l);
 
 #endif

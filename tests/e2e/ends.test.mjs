@@ -419,22 +419,6 @@ describe('a backend that has not begun its answer', () => {
         assert.equal(line.chargeMt, 0);
         assert.equal(backend.requests.length, 1);
     });
-
-    test('and has closed the connection that was kept for it is asked anew, unseen', async (t) => {
-        let n = 0;
-        const backend = await fakeBackend(t, (r) => {
-            if (++n === 2) return r.socket.resetAndDestroy(); // just as the second request arrives
-            r.write(answerBytes(completionOf(`answer ${n}`, usageOf(1, 1))));
-        });
-        const gateway = await spawnGateway(t, { resources: resourceSet([backend.url]) });
-        const client = rawConnection(gateway.url);
-        for (const expected of ['answer 1', 'answer 3']) {
-            client.write(requestBytes(chatTarget(), body()));
-            assert.equal((await client.response()).json().choices[0].message.content, expected);
-        }
-        client.destroy();
-        assert.equal((await gateway.settled(2))[1].retries, 0);
-    });
 });
 
 describe('a backend that has begun its answer', () => {
