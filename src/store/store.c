@@ -66,6 +66,29 @@ struct store {
 
 /* --- errors --- */
 
+static bool is_no_room(int e) {
+    return e == ENOSPC || e == EDQUOT || e == EFBIG;
+}
+
+/*
+ * Whether the system refused a write of the database or its log for want of room. SQLite knows ENOSPC
+ * itself; a quota or a limit of the file size is to it any failure, and the number stays with the
+ * file.
+ */
+static bool has_no_room(sqlite3 *db) {
+    static const int files[] = {SQLITE_FCNTL_FILE_POINTER, SQLITE_FCNTL_JOURNAL_POINTER};
+    for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+        sqlite3_file *file = NULL;
+        int e = 0;
+        if (sqlite3_file_control(db, "main", files[i], &file) == SQLITE_OK && file &&
+            file->pMethods &&
+            file->pMethods->xFileControl(file, SQLITE_FCNTL_LAST_ERRNO, &e) == SQLITE_OK &&
+            is_no_room(e))
+            return true;
+    }
+    return false;
+}
+
 static enum status status_of(sqlite3 *db, int code) {
     switch (code & 0xff) {
     case SQLITE_OK:
@@ -88,8 +111,7 @@ static enum status status_of(sqlite3 *db, int code) {
     default:
         break;
     }
-    int e = db ? sqlite3_system_errno(db) : 0;
-    return e == ENOSPC || e == EDQUOT || e == EFBIG ? ST_STORE_FULL : ST_IO_FAILED;
+    return code == SQLITE_IOERR_WRITE && has_no_room(db) ? ST_STORE_FULL : ST_IO_FAILED;
 }
 
 /* ST_OK for a code that is no error; else `why` is filled, and an open transaction is lost. */
@@ -105,7 +127,7 @@ static enum status judge(struct store *s, int code, struct problem *why) {
 
 static enum status system_failed(const char *path, const char *what, struct problem *why) {
     int e = errno;
-    return problem_set(why, e == ENOSPC || e == EDQUOT ? ST_STORE_FULL : ST_IO_FAILED, str_of(path),
+    return problem_set(why, is_no_room(e) ? ST_STORE_FULL : ST_IO_FAILED, str_of(path),
                        "cannot %s: %s", what, strerror(e));
 }
 
