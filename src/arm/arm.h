@@ -40,6 +40,9 @@ struct arm_settings {
 struct arm *arm_new(const struct arm_settings *settings, const struct siphash_key *hash);
 void arm_free(struct arm *arm); /* accepts NULL */
 
+/* Changes the setting of that name: the data plane's port may be known late. */
+void arm_set_data_endpoint(struct arm *arm, struct str url);
+
 /*
  * Rows
  *
