@@ -32,7 +32,9 @@ struct lease *lease_new(struct plan *plan, struct loop *l, const struct gateway_
     /* Backends lie in order of their ids, so one walk over both finds the pairs. */
     for (size_t i = 0, k = 0; i < n && k < n_before;) {
         int order = str_cmp(now[i].id, old[k].id);
-        if (order == 0 && before->pools[k] && is_same_destination(&now[i], &old[k])) {
+        /* The file of trusted certificates may have another content under the same name. */
+        if (order == 0 && before->pools[k] && is_same_destination(&now[i], &old[k]) &&
+            tls_trusts_same(plan->tls[i], before->plan->tls[k])) {
             lease->pools[i] = before->pools[k];
             lease->pools[i]->refs++;
         }

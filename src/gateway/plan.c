@@ -15,6 +15,13 @@ enum status plan_new(struct snapshot *s, struct plan **out, struct problem *why)
         const struct backend *b = &backends[i];
         if (!b->url.is_tls)
             continue;
+        /* Those of one pool mostly trust the same: then one context serves them all. */
+        const struct backend *last = i ? &backends[i - 1] : NULL;
+        if (last && p->tls[i - 1] && str_eq(last->ca_file, b->ca_file) &&
+            last->is_insecure == b->is_insecure) {
+            p->tls[i] = tls_ref(p->tls[i - 1]);
+            continue;
+        }
         char *ca = b->ca_file.n ? str_dup(b->ca_file) : NULL;
         enum status st = tls_client_new(ca, !b->is_insecure, &p->tls[i], why);
         free(ca);

@@ -4,6 +4,7 @@
 
 #include <openssl/bio.h>
 #include <openssl/err.h>
+#include <openssl/sha.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <stdatomic.h>
@@ -12,6 +13,7 @@
 
 struct tls_context {
     SSL_CTX *ssl;
+    unsigned char trust[SHA256_DIGEST_LENGTH]; /* of a client: fingerprint of what it trusts */
     atomic_int refs;
 };
 
@@ -131,6 +133,26 @@ enum status tls_server_new(const char *cert_file, const char *key_file, struct t
     return ST_OK;
 }
 
+/* Of all trusted certificates, in whatever order they lie: the sum of their hashes, byte by byte. */
+static void take_fingerprint(struct tls_context *t) {
+    STACK_OF(X509_OBJECT) *all = X509_STORE_get0_objects(SSL_CTX_get_cert_store(t->ssl));
+    for (int i = 0; i < sk_X509_OBJECT_num(all); i++) {
+        X509 *certificate = X509_OBJECT_get0_X509(sk_X509_OBJECT_value(all, i));
+        unsigned char hash[EVP_MAX_MD_SIZE];
+        unsigned n = 0;
+        if (!certificate || X509_digest(certificate, EVP_sha256(), hash, &n) != 1)
+            continue;
+        for (unsigned k = 0; k < SHA256_DIGEST_LENGTH && k < n; k++)
+            t->trust[k] = (unsigned char)(t->trust[k] + hash[k]);
+    }
+}
+
+bool tls_trusts_same(const struct tls_context *a, const struct tls_context *b) {
+    if (!a || !b)
+        return a == b;
+    return a == b || memcmp(a->trust, b->trust, sizeof a->trust) == 0;
+}
+
 enum status tls_client_new(const char *ca_file, bool verify, struct tls_context **out,
                            struct problem *why) {
     struct tls_context *t = context_new(TLS_client_method());
@@ -142,6 +164,8 @@ enum status tls_client_new(const char *ca_file, bool verify, struct tls_context 
         tls_unref(t);
         return st;
     }
+    if (verify)
+        take_fingerprint(t);
     *out = t;
     return ST_OK;
 }

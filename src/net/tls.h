@@ -17,6 +17,10 @@ enum status tls_server_new(const char *cert_file, const char *key_file, struct t
 enum status tls_client_new(const char *ca_file, bool verify, struct tls_context **out,
                            struct problem *why) MUST_USE;
 
+/* Whether two client contexts trust the same certificates, which were read when each was made: what was
+ * verified by one need not be verified again by the other. Either may be NULL: no TLS. */
+bool tls_trusts_same(const struct tls_context *a, const struct tls_context *b);
+
 struct tls_context *tls_ref(struct tls_context *t);
 /* Frees it with its last reference; NULL is fine. Any thread. */
 void tls_unref(struct tls_context *t);

@@ -344,6 +344,30 @@ describe('https backends', () => {
         assert.equal(line.retries, 1);
     });
 
+    test('are trusted anew when the file of authorities has another content after SIGHUP', async (t) => {
+        const backend = await secureBackend(t, 'local');
+        const own = path.join(tempFolder(t), 'authorities.pem');
+        const trust = (name) => writeFileSync(own, readFileSync(file(name)));
+        const resources = resourceSet([{ url: `https://localhost:${backend.port}`, caFile: own }]);
+        trust('ca.pem');
+        const gateway = await spawnGateway(t, { resources });
+        const call = async () => {
+            const response = await chatCall(gateway, good);
+            await response.arrayBuffer();
+            return response.status;
+        };
+        assert.equal(await call(), 200);
+        assert.ok(await gateway.configure(resources));
+        assert.equal(await call(), 200);
+        assert.equal(backend.seen.length, 1, 'the connection is kept over a reload that changes nothing');
+        trust('stranger.pem');
+        assert.ok(await gateway.configure(resources));
+        assert.equal(await call(), 502);
+        trust('ca.pem');
+        assert.ok(await gateway.configure(resources));
+        assert.equal(await call(), 200);
+    });
+
     test('with an authority that cannot be read are refused at the start', async (t) => {
         const gateway = await spawnGateway(t, { resources: resourceSet([{ url: 'https://localhost:1', caFile: '/nowhere/ca.pem' }]), mayFail: true });
         assert.equal((await gateway.ended).code, 1);
