@@ -273,24 +273,82 @@ static struct str host_name(struct str host) {
     return host;
 }
 
-/* The key comes as `api-key`, or as a bearer token from clients that know no other way. */
-static struct str key_of(const struct http_head *head) {
-    struct str key = http_head_get(head, STR("api-key"));
-    if (key.n)
-        return key;
-    struct str bearer = http_head_get(head, STR("authorization"));
-    return str_istarts(bearer, STR("bearer ")) ? str_trim(str_skip(bearer, 7)) : STR("");
+static struct str bearer_of(const struct http_head *head) {
+    struct str field = http_head_get(head, STR("authorization"));
+    return str_istarts(field, STR("bearer ")) ? str_trim(str_skip(field, 7)) : STR("");
 }
 
-/* A host that is an account's own must agree with the key: another account's key does not open it. */
-static enum status authenticate(struct call *c, const struct http_head *head) {
-    struct str key = key_of(head);
-    c->account = key.n ? snapshot_account_by_key(c->view->snapshot, key) : NULL;
-    if (!c->account)
+/* The account that the caller names by host or path, NULL when by neither; ST_NOT_FOUND for a path that
+ * names none. */
+static enum status named_account(const struct call *c, const struct http_head *head,
+                                 const struct account **out) {
+    const struct snapshot *s = c->view->snapshot;
+    struct str name = c->route.account;
+    size_t n;
+    const struct account *accounts = snapshot_accounts(s, &n);
+    *out = snapshot_account_by_host(s, host_name(http_head_get(head, STR("host"))));
+    if (!name.p)
+        return ST_OK;
+    for (size_t i = 0; i < n; i++) {
+        if (str_ieq(accounts[i].name, name) && (!*out || *out == &accounts[i])) {
+            *out = &accounts[i];
+            return ST_OK;
+        }
+    }
+    return ST_NOT_FOUND;
+}
+
+/* Of the accounts that have the deployment (when the path names one) the only one that the caller may
+ * call. */
+static enum status only_account(struct call *c, const struct call_guard *g, struct str caller,
+                                struct problem *why) {
+    size_t n;
+    const struct account *accounts = snapshot_accounts(c->view->snapshot, &n);
+    struct str wanted = c->route.deployment;
+    for (size_t i = 0; i < n; i++) {
+        const struct account *a = &accounts[i];
+        if ((wanted.p && !snapshot_deployment(c->view->snapshot, a, wanted)) ||
+            !g->may_call(g->arg, caller, c->route.op, a->id))
+            continue;
+        if (c->account)
+            return problem_set(why, ST_BAD_REQUEST, STR(""),
+                               "This token may call several accounts: name one by its host, or by "
+                               "/accounts/NAME before the path.");
+        c->account = a;
+    }
+    return c->account ? ST_OK : ST_FORBIDDEN;
+}
+
+static enum status authenticate_token(struct call *c, const struct call_guard *g,
+                                      const struct account *named, struct str token,
+                                      struct problem *why) {
+    struct str caller = g->caller(g->arg, token);
+    if (caller.n == 0)
         return ST_UNAUTHORIZED;
-    const struct account *by_host =
-        snapshot_account_by_host(c->view->snapshot, host_name(http_head_get(head, STR("host"))));
-    return by_host && by_host != c->account ? ST_UNAUTHORIZED : ST_OK;
+    if (!named)
+        return only_account(c, g, caller, why);
+    c->account = named;
+    return g->may_call(g->arg, caller, c->route.op, named->id) ? ST_OK : ST_FORBIDDEN;
+}
+
+/*
+ * The key comes as `api-key`, or as a bearer token from clients that know no other way; other bearer
+ * tokens are the guard's to judge. A host or path that names an account must agree with the key:
+ * another account's key does not open it.
+ */
+static enum status authenticate(struct call *c, const struct call_env *env,
+                                const struct http_head *head, struct problem *why) {
+    struct str key = http_head_get(head, STR("api-key"));
+    struct str bearer = key.n ? STR("") : bearer_of(head);
+    const struct account *named;
+    TRY(named_account(c, head, &named));
+    if (bearer.n)
+        key = bearer;
+    const struct account *by_key = key.n ? snapshot_account_by_key(c->view->snapshot, key) : NULL;
+    if (!by_key && bearer.n && env->guard)
+        return authenticate_token(c, env->guard, named, bearer, why);
+    c->account = by_key;
+    return by_key && (!named || named == by_key) ? ST_OK : ST_UNAUTHORIZED;
 }
 
 static void keep_client_id(struct call *c, const struct http_head *head) {
@@ -319,10 +377,9 @@ static enum status find_deployment(struct call *c, struct str name) {
 
 enum status call_open(struct call *c, const struct call_env *env, const struct http_head *head,
                       struct problem *why) {
-    (void)env;
     keep_client_id(c, head);
     TRY(route_parse(head->method, head->target, &c->route, why));
-    TRY(authenticate(c, head));
+    TRY(authenticate(c, env, head, why));
     if (c->route.deployment.p)
         TRY(find_deployment(c, c->route.deployment));
     return ST_OK;

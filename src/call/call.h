@@ -23,11 +23,24 @@
 #include <sys/uio.h>
 
 /* What a loop hands to each call; all borrowed. */
+/*
+ * Bearer tokens that are no keys (inference contract, section 2). Handed in, since tokens are checked with
+ * the keys of their issuers, and roles are the control plane's.
+ */
+struct call_guard {
+    /* The object id of the token's holder, valid until the next call; "" when it is not believed. */
+    struct str (*caller)(void *arg, struct str token);
+    /* Whether a role lets the holder call this operation of the account. */
+    bool (*may_call)(void *arg, struct str caller, enum operation op, struct str account_id);
+    void *arg;
+};
+
 struct call_env {
     struct live_view *view;
     const struct clock *clock;
     struct json_doc *doc; /* the loop's parser */
     struct balance_rng *rng;
+    const struct call_guard *guard; /* NULL: keys alone */
 };
 
 enum call_action {

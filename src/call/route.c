@@ -35,7 +35,7 @@ struct str operation_path(enum operation op) {
 
 /* The segments of a path; no route of ours has more. */
 struct segments {
-    struct str at[6];
+    struct str at[8];
     int n;
 };
 
@@ -94,15 +94,20 @@ enum status route_parse(struct str method, struct str target, struct route *out,
     if (!target_split(target, &path, &query) || !cut(path, &s) || s.n == 0)
         return problem_set(why, ST_NOT_FOUND, STR(""), "Resource not found");
     int i = 0;
-    if (str_eq(s.at[0], STR("v1"))) {
-        out->style = API_OPENAI;
-        i = 1;
-    } else if (str_eq(s.at[0], STR("openai")) && s.n > 1 && str_eq(s.at[1], STR("v1"))) {
-        out->style = API_AZURE_V1;
+    out->account = (struct str){NULL, 0};
+    if (str_eq(s.at[0], STR("accounts")) && s.n > 2) {
+        out->account = s.at[1];
         i = 2;
-    } else if (str_eq(s.at[0], STR("openai"))) {
+    }
+    if (str_eq(s.at[i], STR("v1"))) {
+        out->style = API_OPENAI;
+        i += 1;
+    } else if (str_eq(s.at[i], STR("openai")) && s.n > i + 1 && str_eq(s.at[i + 1], STR("v1"))) {
+        out->style = API_AZURE_V1;
+        i += 2;
+    } else if (str_eq(s.at[i], STR("openai"))) {
         out->style = API_AZURE_CLASSIC;
-        i = 1;
+        i += 1;
     } else {
         return problem_set(why, ST_NOT_FOUND, STR(""), "Resource not found");
     }

@@ -13,7 +13,8 @@ enum operation {
     OP_DEPLOYMENTS, /* the old list of deployments */
 };
 
-/* Inference contract, section 1. */
+/* Inference contract, section 1. Each may stand behind /accounts/{name}, which names the account for
+ * callers that have neither a host name nor a key of it. */
 enum api_style {
     API_AZURE_CLASSIC, /* /openai/deployments/{d}/chat/completions?api-version=V */
     API_AZURE_V1,      /* /openai/v1/chat/completions */
@@ -26,6 +27,7 @@ struct route {
     enum operation op;
     enum api_style style;
     struct str deployment;  /* from the path, decoded into `name`; {NULL, 0}: the body's `model` */
+    struct str account; /* from the prefix /accounts/{name}, a view into the target; {NULL, 0}: none */
     struct str api_version; /* a view into the target; {NULL, 0} when not given */
     char name[ROUTE_NAME_MAX];
 };

@@ -23,6 +23,7 @@ struct gateway {
     struct lease *lease;
     struct json_doc *doc;
     struct balance_rng rng;
+    const struct call_guard *guard; /* borrowed, may be NULL */
     struct log *log;
     struct buf lines; /* of the access log, waiting to be handed over */
     struct loop_timer *flush_timer, *grace_timer;
@@ -52,7 +53,7 @@ static void finish_draining(void *arg);
 
 static struct call_env env_of(struct gateway_call *gc) {
     struct gateway *g = gc->gateway;
-    return (struct call_env){gc->lease->plan->view, &os_clock, g->doc, &g->rng};
+    return (struct call_env){gc->lease->plan->view, &os_clock, g->doc, &g->rng, g->guard};
 }
 
 /* --- the log --- */
@@ -319,7 +320,7 @@ static bool on_refused(void *arg, struct exchange *x, enum status st, const stru
         return true;
     }
     struct call c;
-    struct call_env env = {g->lease->plan->view, &os_clock, g->doc, &g->rng};
+    struct call_env env = {g->lease->plan->view, &os_clock, g->doc, &g->rng, g->guard};
     uint64_t id[2] = {balance_rng_next(&g->rng), balance_rng_next(&g->rng)};
     call_init(&c, &env, exchange_start_ns(x), (const unsigned char *)id);
     call_refuse(&c, st, why);
@@ -423,6 +424,10 @@ struct gateway *gateway_new(struct loop *l, const struct gateway_settings *setti
     g->server = server_new(l, &settings->limits, &server_handler, g);
     g->flush_timer = loop_timer_new(l, LOG_FLUSH_MS, LOG_FLUSH_MS, on_flush, g);
     return g;
+}
+
+void gateway_set_guard(struct gateway *g, const struct call_guard *guard) {
+    g->guard = guard;
 }
 
 struct server *gateway_server(struct gateway *g) {

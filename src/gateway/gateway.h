@@ -37,6 +37,10 @@ struct gateway;
 struct gateway *gateway_new(struct loop *l, const struct gateway_settings *settings,
                             struct plan *plan, struct log *log);
 
+/* Who judges bearer tokens from now on (see call/call.h); borrowed, NULL: nobody, keys alone count. */
+struct call_guard;
+void gateway_set_guard(struct gateway *g, const struct call_guard *guard);
+
 /* Listeners are opened on it. */
 struct server *gateway_server(struct gateway *g);
 

@@ -62,6 +62,68 @@ static void a_key_opens_its_account_and_no_other(void **state) {
     rig_destroy(&g);
 }
 
+/* A token is its holder's name here; "both" may call every account, "acct" the one of that name. */
+static struct str caller_of(void *arg, struct str token) {
+    (void)arg;
+    return str_eq(token, STR("forged")) ? STR("") : token;
+}
+
+static bool may_call(void *arg, struct str caller, enum operation op, struct str account_id) {
+    (void)arg;
+    (void)op;
+    return str_eq(caller, STR("both")) || str_ends(account_id, caller);
+}
+
+static void a_bearer_token_opens_what_its_holder_may_call(void **state) {
+    (void)state;
+    static const char *const ptu = "/openai/deployments/ptu/chat/completions?api-version=1";
+    static const char *const std = "/openai/deployments/std/chat/completions?api-version=1";
+    static const char *const v1 = "/v1/chat/completions";
+    static const struct call_guard guard = {caller_of, may_call, NULL};
+    const struct {
+        const char *target, *host, *token;
+        enum status st;
+    } cases[] = {
+        {v1, "acct.openai.azure.com", "acct", ST_OK},
+        {v1, "acct.openai.azure.com", "both", ST_OK},
+        {v1, "acct.openai.azure.com", "other", ST_FORBIDDEN},
+        {v1, "acct.openai.azure.com", "forged", ST_UNAUTHORIZED},
+        /* Without a name: the only account that the holder may call, and that has the deployment. */
+        {v1, "localhost", "acct", ST_OK},
+        {v1, "localhost", "nobody", ST_FORBIDDEN},
+        {v1, "localhost", "both", ST_BAD_REQUEST},
+        {ptu, "localhost", "both", ST_OK},
+        {ptu, "localhost", "other", ST_FORBIDDEN},
+        {std, "localhost", "other", ST_OK},
+        /* By the path. */
+        {"/accounts/acct/v1/chat/completions", "localhost", "both", ST_OK},
+        {"/accounts/OTHER/openai/v1/chat/completions", "localhost", "both", ST_OK},
+        {"/accounts/other/openai/v1/chat/completions", "localhost", "acct", ST_FORBIDDEN},
+        {"/accounts/nowhere/v1/chat/completions", "localhost", "both", ST_NOT_FOUND},
+        {"/accounts/other/v1/chat/completions", "acct.openai.azure.com", "both", ST_NOT_FOUND},
+        /* A key is a key, whoever guards. */
+        {v1, "localhost", RIG_KEY, ST_OK},
+        {"/accounts/acct/v1/chat/completions", "localhost", RIG_KEY, ST_OK},
+        {"/accounts/other/v1/chat/completions", "localhost", RIG_KEY, ST_UNAUTHORIZED},
+    };
+    struct rig g;
+    rig_init_same(&g, 1, "");
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char fields[100];
+        snprintf(fields, sizeof fields, "Authorization: Bearer %s\r\n", cases[i].token);
+        g.env.guard = &guard;
+        enum status st = open_with(&g, cases[i].target, cases[i].host, fields);
+        if (st != cases[i].st)
+            fail_msg("case %zu: %d", i, (int)st);
+        /* Nobody guards: no token opens anything. */
+        g.env.guard = NULL;
+        st = open_with(&g, cases[i].target, cases[i].host, fields);
+        if ((st == ST_OK) != (cases[i].st == ST_OK && str_eq(str_of(cases[i].token), STR(RIG_KEY))))
+            fail_msg("case %zu unguarded: %d", i, (int)st);
+    }
+    rig_destroy(&g);
+}
+
 static void a_deployment_is_found_in_the_account_of_the_key_only(void **state) {
     (void)state;
     static const struct {
@@ -133,6 +195,7 @@ static void lists_name_the_deployments_of_the_account(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_key_opens_its_account_and_no_other),
+        cmocka_unit_test(a_bearer_token_opens_what_its_holder_may_call),
         cmocka_unit_test(a_deployment_is_found_in_the_account_of_the_key_only),
         cmocka_unit_test(lists_name_the_deployments_of_the_account),
     };

@@ -39,6 +39,11 @@ static void knows_every_path_of_the_contract(void **state) {
         {"HEAD", "/v1/models", OP_MODELS, API_OPENAI, NULL},
         {"GET", "/openai/deployments?api-version=2022-12-01", OP_DEPLOYMENTS, API_AZURE_CLASSIC,
          NULL},
+        /* Behind the name of an account. */
+        {"POST", "/accounts/a/openai/deployments/d/chat/completions" V, OP_CHAT, API_AZURE_CLASSIC,
+         "d"},
+        {"POST", "/accounts/a/openai/v1/responses", OP_RESPONSES, API_AZURE_V1, NULL},
+        {"POST", "/accounts/a/v1/embeddings", OP_EMBEDDINGS, API_OPENAI, NULL},
         /* Spellings. */
         {"POST", "http://host:80/openai/deployments/d/chat/completions" V, OP_CHAT,
          API_AZURE_CLASSIC, "d"},
@@ -76,6 +81,9 @@ static void refuses_what_the_service_does_not_have(void **state) {
         {"POST", "/v1", ST_NOT_FOUND},
         {"POST", "/openai/v1", ST_NOT_FOUND},
         {"POST", "/v2/chat/completions", ST_NOT_FOUND},
+        {"POST", "/accounts/a", ST_NOT_FOUND},
+        {"POST", "/accounts/a/v1", ST_NOT_FOUND},
+        {"POST", "/accounts/v1/chat/completions", ST_NOT_FOUND},
         {"POST", "/chat/completions", ST_NOT_FOUND},
         {"POST", "/OpenAI/v1/chat/completions", ST_NOT_FOUND},
         {"POST", "/v1/chat", ST_NOT_FOUND},
