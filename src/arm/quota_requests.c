@@ -1,9 +1,60 @@
-/* quota_requests.c - a tenant asks for more quota, an operator approves or refuses. */
+/* quota_requests.c - a tenant asks for more quota; an operator approves or refuses, the oldest first. */
 #include "arm/arm_private.h"
+
+#include "model/url.h"
+
+#include <stdlib.h>
+
+enum {
+    LIMIT_MAX = 1000 * 1000 * 1000,
+    REASON_MAX = 1000,
+    WEBHOOK_MAX = 1024,
+    /* Of one subscription. Those that wait need no limit of their own: there is at most one a quota. */
+    DECIDED_MAX = 100,
+    QUEUE_MAX = 1000, /* of the operator's list; the next ones come up when these are decided */
+};
 
 static const struct str queued = STR_INIT("Queued");
 
-static bool read_request(struct ask *a, struct quota_request *q) {
+static const struct quota_request *request_of(const struct row *r) {
+    return (const struct quota_request *)(const void *)r;
+}
+
+static bool is_queued(const struct row *r) {
+    return str_eq(request_of(r)->status, queued);
+}
+
+static struct str prefix_of(struct ask *a) {
+    return ask_lower(a, ask_format(a, "/subscriptions/%.*s/providers/Weir.Capacity/quotaRequests/",
+                                   STR_ARG(a->name[0])));
+}
+
+static const struct quota_request *find(struct ask *a) {
+    struct str key =
+        ask_lower(a, ask_format(a, "%.*s%.*s", STR_ARG(prefix_of(a)), STR_ARG(a->name[1])));
+    const struct row *r = table_find(&a->arm->tables[ROW_QUOTA_REQUEST], key);
+    if (!r)
+        ask_fault(a, FAULT_RESOURCE_NOT_FOUND, "", "The quota request '%.*s' was not found.",
+                  STR_ARG(a->name[1]));
+    return r ? request_of(r) : NULL;
+}
+
+/*
+ * Asking
+ */
+
+/* The server itself calls the webhook, so a tenant may not name what only the server can reach: nothing
+ * without TLS, whose certificate the server checks. */
+static void check_webhook(struct fields *p, struct str text) {
+    struct url url;
+    struct problem reason = {0};
+    if (url_parse(text, &url, &reason) != ST_OK)
+        fields_refuse(p, "webhook", "%s", reason.message);
+    else if (!url.is_tls)
+        fields_refuse(p, "webhook", "must begin with https://");
+}
+
+static bool read_wish(struct ask *a, struct quota_request *q) {
     struct reader r;
     struct problem why;
     struct fields f, p;
@@ -13,16 +64,14 @@ static bool read_request(struct ask *a, struct quota_request *q) {
         return false;
     if (fields_object(&f, "properties", &p)) {
         bool has_location = fields_str(&p, "location", 1, RESOURCE_NAME_MAX, &location);
-        fields_require(&p, "location", has_location, "say where");
         bool has_name = fields_str(&p, "quotaName", 1, OFFERS_NAME_MAX, &name);
-        fields_require(&p, "quotaName", has_name, "as in \"OpenAI.ProvisionedManaged\"");
-        bool has_limit = fields_i64(&p, "limit", 1, INT64_C(1000000000), &q->limit);
-        fields_require(&p, "limit", has_limit, "the new limit that you wish");
-        fields_str(&p, "reason", 0, 1000, &q->reason);
-        fields_str(&p, "webhook", 0, 1000, &q->webhook);
-        if (q->webhook.n && !str_istarts(q->webhook, STR("https://")) &&
-            !str_istarts(q->webhook, STR("http://")))
-            fields_refuse(&p, "webhook", "must be an http or https URL");
+        bool has_limit = fields_i64(&p, "limit", 1, LIMIT_MAX, &q->limit);
+        fields_require(&p, "location", has_location, "name the location of the quota");
+        fields_require(&p, "quotaName", has_name, "as usages names it: OpenAI.ProvisionedManaged");
+        fields_require(&p, "limit", has_limit, "give the whole limit that is wanted");
+        fields_str(&p, "reason", 0, REASON_MAX, &q->reason);
+        if (fields_str(&p, "webhook", 1, WEBHOOK_MAX, &q->webhook))
+            check_webhook(&p, q->webhook);
     } else {
         fields_require(&f, "properties", false, "it holds location, quotaName and limit");
     }
@@ -34,7 +83,7 @@ static bool read_request(struct ask *a, struct quota_request *q) {
                          "The provided location '%.*s' is not available.", STR_ARG(location));
     if (!quota_of_name(a, name, &quota))
         return false;
-    q->location = arena_str(a->memory, l->name);
+    q->location = l->name;
     q->quota_name = quota.name;
     q->sku = quota.sku;
     q->format = quota.format;
@@ -42,111 +91,160 @@ static bool read_request(struct ask *a, struct quota_request *q) {
     return true;
 }
 
+/* A wish must be for more than there is, and one for each quota at a time. */
+static bool check_wish(struct ask *a, const struct quota_request *q) {
+    struct ledger_quota_key key = {q->subscription, q->location, q->sku, q->format, q->model};
+    struct ledger_quota now = ledger_quota(a->arm->ledger, &key);
+    const struct table *t = &a->arm->tables[ROW_QUOTA_REQUEST];
+    struct str prefix = prefix_of(a);
+    const struct row *r;
+    if (q->limit <= now.limit)
+        return ask_fault(a, FAULT_INVALID_PROPERTIES, "properties.limit",
+                         "The quota '%.*s' in location '%.*s' is %lld already, of which %lld are "
+                         "used; ask for more.",
+                         STR_ARG(q->quota_name), STR_ARG(q->location), (long long)now.limit,
+                         (long long)now.used);
+    for (size_t at = table_seek(t, prefix); (r = table_next(t, prefix, &at));) {
+        if (is_queued(r) && str_ieq(request_of(r)->quota_name, q->quota_name) &&
+            str_ieq(request_of(r)->location, q->location))
+            return ask_fault(a, FAULT_CONFLICT, "properties.quotaName",
+                             "The request '%.*s' for this quota is still waiting.",
+                             STR_ARG(request_of(r)->name));
+    }
+    return true;
+}
+
+/* Decided requests are kept for the record, but not all for ever. */
+static void forget_oldest(struct ask *a) {
+    const struct table *t = &a->arm->tables[ROW_QUOTA_REQUEST];
+    struct str prefix = prefix_of(a);
+    const struct row *r, *oldest = NULL;
+    int n = 0;
+    for (size_t at = table_seek(t, prefix); (r = table_next(t, prefix, &at));) {
+        if (is_queued(r))
+            continue;
+        n++;
+        if (!oldest || r->created.at_ms < oldest->created.at_ms)
+            oldest = r;
+    }
+    if (n >= DECIDED_MAX)
+        ask_delete(a, ROW_QUOTA_REQUEST, ask_lower(a, oldest->key));
+}
+
+/* When it came. No two come in the same millisecond, so that the queue has one order. */
+static int64_t arrival(const struct ask *a) {
+    const struct table *t = &a->arm->tables[ROW_QUOTA_REQUEST];
+    int64_t at = a->req->now_ms;
+    for (size_t i = 0; i < t->n; i++)
+        at = i64_max(at, t->rows[i]->created.at_ms + 1);
+    return at;
+}
+
+/* A GUID that begins with the time (RFC 9562, version 7): the requests of one subscription are listed
+ * in order of arrival. */
+static struct str new_name(struct ask *a, int64_t at_ms) {
+    uint64_t ms = (uint64_t)at_ms, high = ask_random(a), low = ask_random(a);
+    return ask_format(a, "%08llx-%04llx-7%03llx-%04llx-%012llx",
+                      (unsigned long long)(ms >> 16 & 0xffffffff),
+                      (unsigned long long)(ms & 0xffff), (unsigned long long)(high & 0xfff),
+                      (unsigned long long)(0x8000 | (high >> 16 & 0x3fff)),
+                      (unsigned long long)(low & UINT64_C(0xffffffffffff)));
+}
+
 void quota_requests_create(struct ask *a) {
-    char guid[GUID_TEXT];
-    const struct subscription *s = world_subscription(a->arm, a->name[0]);
     struct quota_request q = {
         .row = {.type = ROW_QUOTA_REQUEST, .created = ask_stamp(a), .changed = ask_stamp(a)},
-        .subscription = s->name,
-        .status = queued};
-    if (!read_request(a, &q))
+        .subscription = world_subscription(a->arm, a->name[0])->name,
+        .status = queued,
+    };
+    if (!read_wish(a, &q) || !check_wish(a, &q))
         return;
-    uint64_t high = ask_random(a), low = ask_random(a);
-    q.name = guid_text(high, low, guid);
-    q.row.etag = ask_etag(a);
+    forget_oldest(a);
+    q.row.created.at_ms = q.row.changed.at_ms = arrival(a);
+    q.name = new_name(a, q.row.created.at_ms);
     q.row.id = ask_format(a, "/subscriptions/%.*s/providers/Weir.Capacity/quotaRequests/%.*s",
-                          STR_ARG(s->name), STR_ARG(q.name));
+                          STR_ARG(q.subscription), STR_ARG(q.name));
     q.row.key = ask_lower(a, q.row.id);
+    q.row.etag = ask_etag(a);
     ask_answer_row(a, 201, ask_put(a, &q.row));
 }
 
-void quota_requests_list(struct ask *a) {
-    struct str prefix = ask_format(a, "/subscriptions/%.*s/providers/Weir.Capacity/quotaRequests/",
-                                   STR_ARG(a->name[0]));
-    ask_answer_rows(a, ROW_QUOTA_REQUEST, ask_lower(a, prefix), NULL);
-}
-
-static struct quota_request *find(struct ask *a) {
-    struct str id = ask_format(a, "/subscriptions/%.*s/providers/Weir.Capacity/quotaRequests/%.*s",
-                               STR_ARG(a->name[0]), STR_ARG(a->name[1]));
-    struct row *r = table_find(&a->arm->tables[ROW_QUOTA_REQUEST], ask_lower(a, id));
-    if (!r)
-        ask_fault(a, FAULT_RESOURCE_NOT_FOUND, "", "The quota request '%.*s' was not found.",
-                  STR_ARG(a->name[1]));
-    return (struct quota_request *)(void *)r;
-}
-
+/*
+ * Looking
+ */
 void quota_requests_get(struct ask *a) {
     const struct quota_request *q = find(a);
     if (q && ask_preconditions(a, &q->row))
         ask_answer_row(a, 200, &q->row);
 }
 
-/* In order of arrival, with the use of the quota that they ask more of beside them. */
+void quota_requests_list(struct ask *a) {
+    ask_answer_rows(a, ROW_QUOTA_REQUEST, prefix_of(a), NULL);
+}
+
+static int by_arrival(const void *va, const void *vb) {
+    const struct row *const *a = va, *const *b = vb;
+    return (*a)->created.at_ms < (*b)->created.at_ms ? -1 : 1;
+}
+
+/* The queue: what waits in all subscriptions, the longest waiting first. */
 void quota_requests_list_all(struct ask *a) {
     const struct table *t = &a->arm->tables[ROW_QUOTA_REQUEST];
+    const struct row **list = xcalloc(size_max(t->n, 1), sizeof(struct row *));
+    size_t n = 0;
+    for (size_t i = 0; i < t->n; i++) {
+        if (is_queued(t->rows[i]))
+            list[n++] = t->rows[i];
+    }
+    qsort(list, n, sizeof(struct row *), by_arrival);
     struct json_writer w = ask_answer(a, 200);
-    const struct quota_request *last = NULL;
     json_begin_object(&w);
     json_key(&w, STR("value"));
     json_begin_array(&w);
-    for (size_t n = 0; n < t->n; n++) {
-        /* The next in time: few wait at once, so a search each is cheap enough. */
-        const struct quota_request *next = NULL;
-        for (size_t i = 0; i < t->n; i++) {
-            const struct quota_request *q = (const struct quota_request *)(const void *)t->rows[i];
-            if (!str_eq(q->status, queued))
-                continue;
-            bool is_after = !last || q->row.created.at_ms > last->row.created.at_ms ||
-                            (q->row.created.at_ms == last->row.created.at_ms &&
-                             str_cmp(q->row.key, last->row.key) > 0);
-            bool is_nearer = !next || q->row.created.at_ms < next->row.created.at_ms;
-            if (is_after && is_nearer)
-                next = q;
-        }
-        if (!next)
-            break;
-        struct ledger_quota_key key = {next->subscription, next->location, next->sku, next->format,
-                                       next->model};
-        struct ledger_quota sum = ledger_quota(a->arm->ledger, &key);
-        json_begin_object(&w);
-        json_key(&w, STR("request"));
-        shape_write(a->arm, &w, &next->row, FORM_WIRE);
-        shape_key_i64(&w, "currentValue", sum.used);
-        shape_key_i64(&w, "currentLimit", sum.limit);
-        json_end_object(&w);
-        last = next;
-    }
+    for (size_t i = 0; i < size_min(n, QUEUE_MAX); i++)
+        shape_write(a->arm, &w, list[i], FORM_WIRE);
     json_end_array(&w);
     json_end_object(&w);
+    free(list);
+}
+
+/*
+ * Deciding
+ */
+
+/* An operator may grant another limit than the one that was asked for, and say why. */
+static bool read_decision(struct ask *a, struct quota_request *q, bool is_approved) {
+    struct reader r;
+    struct problem why;
+    struct fields f, p;
+    if (!a->has_body)
+        return true;
+    if (!ask_needs_body(a, &f, &r, &why))
+        return false;
+    if (fields_object(&f, "properties", &p)) {
+        fields_str(&p, "answer", 0, REASON_MAX, &q->answer);
+        if (is_approved)
+            fields_i64(&p, "limit", 0, LIMIT_MAX, &q->limit);
+    }
+    return ask_reader_ok(a, &r, FAULT_INVALID_CONTENT);
 }
 
 static void decide(struct ask *a, bool is_approved) {
     const struct quota_request *old = find(a);
-    struct reader r;
-    struct problem why = {0};
-    struct fields f;
     if (!old || !ask_preconditions(a, &old->row))
         return;
-    if (!str_eq(old->status, queued)) {
-        ask_fault(a, FAULT_CONFLICT, "", "The request was answered before: %.*s.",
+    if (!is_queued(&old->row)) {
+        ask_fault(a, FAULT_CONFLICT, "properties.status", "The request is %.*s already.",
                   STR_ARG(old->status));
         return;
     }
     struct quota_request q = *old;
-    if (a->has_body) {
-        reader_init(&r, STR(""), STR(""), &why, NULL);
-        fields_begin(&f, &r, a->body, "");
-        fields_str(&f, "answer", 0, 1000, &q.answer);
-        if (is_approved)
-            fields_i64(&f, "limit", 1, INT64_C(1000000000), &q.limit);
-        if (!ask_reader_ok(a, &r, FAULT_INVALID_CONTENT))
-            return;
-    }
+    if (!read_decision(a, &q, is_approved))
+        return;
     q.status = is_approved ? STR("Approved") : STR("Refused");
     q.decided_ms = a->req->now_ms;
-    q.row.etag = ask_etag(a);
     q.row.changed = ask_stamp(a);
+    q.row.etag = ask_etag(a);
     if (is_approved) {
         struct quota quota = {.row = {.type = ROW_QUOTA, .created = ask_stamp(a)},
                               .subscription = q.subscription,
@@ -158,9 +256,8 @@ static void decide(struct ask *a, bool is_approved) {
         quota_put(a, &quota, q.limit);
     }
     const struct row *now = ask_put(a, &q.row);
-    if (q.webhook.n)
-        changes_notice(a->changes, ((const struct quota_request *)(const void *)now)->webhook,
-                       ask_shown(a, now));
+    if (request_of(now)->webhook.n > 0)
+        changes_notice(a->changes, request_of(now)->webhook, ask_shown(a, now));
     ask_answer_row(a, 200, now);
 }
 

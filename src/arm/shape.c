@@ -503,8 +503,8 @@ static void write_operation(struct json_writer *w, const struct operation *o, en
     json_end_object(w);
 }
 
-static void write_quota_request(struct json_writer *w, const struct quota_request *q,
-                                enum form form) {
+static void write_quota_request(const struct arm *arm, struct json_writer *w,
+                                const struct quota_request *q, enum form form) {
     write_head(w, &q->row, q->name, form);
     shape_begin(w, "properties");
     shape_key_str(w, "location", q->location);
@@ -519,6 +519,12 @@ static void write_quota_request(struct json_writer *w, const struct quota_reques
     key_str_if(w, "answer", q->answer);
     if (q->decided_ms)
         key_time(w, "decidedAt", q->decided_ms);
+    if (form == FORM_WIRE) { /* beside the wish, what is there now */
+        struct ledger_quota_key key = {q->subscription, q->location, q->sku, q->format, q->model};
+        struct ledger_quota sum = ledger_quota(arm->ledger, &key);
+        shape_key_i64(w, "currentLimit", sum.limit);
+        shape_key_i64(w, "currentValue", sum.used);
+    }
     if (form == FORM_STORE)
         shape_key_str(w, "subscription", q->subscription);
     json_end_object(w);
@@ -557,7 +563,7 @@ void shape_write(const struct arm *arm, struct json_writer *w, const struct row 
         write_operation(w, &x->operation, form);
         break;
     case ROW_QUOTA_REQUEST:
-        write_quota_request(w, &x->quota_request, form);
+        write_quota_request(arm, w, &x->quota_request, form);
         break;
     case ROW_TYPE_COUNT:
         break;
