@@ -174,6 +174,7 @@ static void parse(struct link *k, struct str in) {
             if (k->reader.head.status < 200)
                 break; /* 100 Continue and its like: the real answer follows */
             r->has_head = true;
+            deadline_set(&k->pool->stall_deadline, k->pool->loop, &k->deadline, k);
             r->handlers->on_head(r->user, &k->reader.head);
             break;
         case HTTP_EV_BODY:
@@ -220,7 +221,10 @@ static void on_data(void *owner, struct str bytes) {
         return;
     }
     if (k->request->handlers != &ignore) {
-        deadline_set(&k->pool->stall_deadline, k->pool->loop, &k->deadline, k);
+        /* Until the answer's own head is whole, it has not begun: no interim answers, however many, and
+         * no head that comes in crumbs take longer than its time. */
+        if (k->request->has_head)
+            deadline_set(&k->pool->stall_deadline, k->pool->loop, &k->deadline, k);
     } else if ((k->n_discarded += bytes.n) > DISCARD_MAX) {
         client_cancel(k->request);
         return;

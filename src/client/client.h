@@ -12,7 +12,7 @@ struct client_target {
     struct tls_context *tls; /* NULL for http; a reference is taken */
     int max_connections;     /* at once, idle ones included */
     int64_t connect_ms;      /* until the connection (with TLS) stands */
-    int64_t first_byte_ms;   /* from the request to the answer's first byte */
+    int64_t first_byte_ms;   /* from the request to the end of the answer's head, 1xx not counted */
     int64_t stall_ms;        /* between two pieces of the answer */
     int64_t idle_ms;         /* an unused connection is kept this long */
 };

@@ -72,7 +72,7 @@ struct backend {
     int64_t max_connections;    /* of the whole process; 0: no limit of its own */
     int64_t connect_timeout_ms; /* until the connection stands, TLS included */
     int64_t
-        first_byte_timeout_ms; /* from the last byte of the request to the first of the answer */
+        first_byte_timeout_ms; /* from the last byte of the request to the end of the answer's head */
     int64_t idle_timeout_ms;   /* between two bytes of an answer */
 };
 

@@ -78,3 +78,28 @@ describe('a kept connection', () => {
         assert.ok(served >= 200, `${served} of 300`);
     });
 });
+
+describe('the time for the first byte of an answer', () => {
+    const never = {
+        'interim answers without end': () => 'HTTP/1.1 103 Early Hints\r\nlink: <x>\r\n\r\n',
+        'a head that comes in crumbs': (r, i) => (i === 0 ? 'HTTP/1.1 200 OK\r\n' : `x-${i}: y\r\n`),
+    };
+    for (const [what, piece] of Object.entries(never)) {
+        test(`is not lengthened by ${what}`, async (t) => {
+            const timers = [];
+            const backend = await fakeBackend(t, (r) => {
+                let i = 0;
+                timers.push(setInterval(() => r.write(piece(r, i++)), 20));
+            });
+            t.after(() => timers.forEach(clearInterval));
+            const gateway = await spawnGateway(t, {
+                resources: resourceSet([{ url: backend.url, firstByteTimeoutMs: 300, idleTimeoutMs: 60000 }]),
+            });
+            const client = rawConnection(gateway.url);
+            client.write(requestBytes(chatTarget(), body()));
+            assert.equal((await client.response({ ms: 10000 })).status, 504);
+            client.destroy();
+            await until(() => backend.connections[0].closedAt);
+        });
+    }
+});
