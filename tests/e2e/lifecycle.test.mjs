@@ -1,6 +1,7 @@
 // lifecycle.test.mjs - the process from its start to its end: settings, signals, reloads, restarts.
 import assert from 'node:assert/strict';
-import { mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { closeSync, constants, mkdirSync, openSync, readFileSync, readSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
 import { describe, test } from 'node:test';
@@ -357,6 +358,55 @@ describe('SIGUSR1', () => {
 });
 
 describe('the access log', () => {
+    test('may be a pipe; one that nobody reads is refused at the start, by name', async (t) => {
+        const pipe = path.join(tempFolder(t), 'log.pipe');
+        execFileSync('mkfifo', [pipe]);
+        const resources = resourceSet(['http://127.0.0.1:9']);
+        const refused = await spawnGateway(t, { resources, args: ['--access-log', pipe], mayFail: true });
+        assert.equal((await refused.ended).code, 1);
+        assert.match(refused.stderr(), /cannot open .*log\.pipe for writing: it is a pipe that nobody reads/);
+        // A reader, who begins to read only later: what the pipe cannot hold waits for him.
+        const fd = openSync(pipe, constants.O_RDONLY | constants.O_NONBLOCK);
+        const gateway = await spawnGateway(t, { resources, args: ['--access-log', pipe] });
+        const client = rawConnection(gateway.url);
+        const n = 400;
+        for (let i = 0; i < n; i++) client.write(requestBytes('/openai/models?api-version=2024-10-21', undefined, { headers: { 'api-key': 'nobodys' } }));
+        for (let i = 0; i < n; i++) assert.equal((await client.response()).status, 401);
+        client.destroy();
+        await until(async () => (await gateway.metric('weir_access_log_lines_total')) === n);
+        const end = gateway.stop(20000);
+        let text = '';
+        const piece = Buffer.alloc(65536);
+        while (text.split('\n').length - 1 < n) {
+            let got = 0;
+            try {
+                got = readSync(fd, piece);
+            } catch (e) {
+                if (e.code !== 'EAGAIN') throw e;
+                await delay(10);
+            }
+            text += piece.subarray(0, got);
+        }
+        closeSync(fd);
+        assert.deepEqual(await end, { code: 0, signal: null });
+        assert.ok(text.trimEnd().split('\n').every((l) => JSON.parse(l).status === 401));
+    });
+
+    test('in a pipe whose reader takes nothing does not keep the process from its end', async (t) => {
+        const pipe = path.join(tempFolder(t), 'log.pipe');
+        execFileSync('mkfifo', [pipe]);
+        const fd = openSync(pipe, constants.O_RDONLY | constants.O_NONBLOCK);
+        t.after(() => closeSync(fd));
+        const gateway = await spawnGateway(t, { resources: resourceSet(['http://127.0.0.1:9']), args: ['--access-log', pipe] });
+        const client = rawConnection(gateway.url);
+        const n = 400; // more than a pipe holds
+        for (let i = 0; i < n; i++) client.write(requestBytes('/openai/models?api-version=2024-10-21', undefined, { headers: { 'api-key': 'nobodys' } }));
+        for (let i = 0; i < n; i++) assert.equal((await client.response()).status, 401);
+        client.destroy();
+        assert.deepEqual(await gateway.stop(30000), { code: 0, signal: null });
+        assert.match(gateway.stderr(), /cannot write to .*log\.pipe: .*; lines are lost/);
+    });
+
     test('never holds content or keys', async (t) => {
         const sim = await spawnSimulator(t, '--profile', 'instant');
         const gateway = await spawnGateway(t, { resources: resourceSet([sim.url]) });
