@@ -239,6 +239,13 @@ void balance_done(struct balance_backend *b, int64_t now_ns, int64_t estimate,
     atomic_store_explicit(&b->is_probing, false, memory_order_release);
 }
 
+bool balance_is_waiting(const struct balance_backend *b, int64_t now_ns, int64_t estimate) {
+    int64_t remaining = get(&b->remaining);
+    return now_ns < get(&b->blocked_until_ns) ||
+           (knows_remaining(remaining, get(&b->remaining_until_ns), now_ns) &&
+            remaining < estimate);
+}
+
 int64_t balance_retry_after_ms(struct balance_backend *const *candidates, size_t n,
                                int64_t now_ns) {
     int64_t first = n ? INT64_MAX : now_ns;

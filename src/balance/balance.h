@@ -104,6 +104,10 @@ struct balance_answer {
 void balance_done(struct balance_backend *b, int64_t now_ns, int64_t estimate,
                   const struct balance_answer *answer);
 
+/* Whether it asked to be left alone for a while that is not over, by a 429 or for want of quota for this
+ * estimate. An open breaker is no such wish. */
+bool balance_is_waiting(const struct balance_backend *b, int64_t now_ns, int64_t estimate);
+
 /* When none is eligible: ms until the first of all candidates may be, tried or not; at least 1. */
 int64_t balance_retry_after_ms(struct balance_backend *const *candidates, size_t n, int64_t now_ns);
 

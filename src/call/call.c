@@ -468,13 +468,22 @@ static enum status judge(struct call *c, const struct call_env *env, struct prob
 
 /* --- attempts --- */
 
+_Static_assert(DEPLOYMENT_BACKENDS_MAX <= BALANCE_BACKENDS_MAX,
+               "a configuration has no more backends than a pick can tell apart");
+
+/* The backends of the deployment, in its order. */
+static size_t list_candidates(const struct call *c, struct balance_backend **candidates) {
+    const struct deployment *d = c->deployment;
+    for (size_t i = 0; i < d->n_backends; i++)
+        candidates[i] = &c->view->backends[d->backends[i]->index]->balance;
+    return d->n_backends;
+}
+
 /* Chooses a backend among those not tried yet. */
 static bool choose(struct call *c, const struct call_env *env) {
     const struct deployment *d = c->deployment;
     struct balance_backend *candidates[BALANCE_BACKENDS_MAX] UNINITIALIZED;
-    size_t n = size_min(d->n_backends, BALANCE_BACKENDS_MAX);
-    for (size_t i = 0; i < n; i++)
-        candidates[i] = &c->view->backends[d->backends[i]->index]->balance;
+    size_t n = list_candidates(c, candidates);
     struct balance_ask ask = {
         .now_ns = c->now_ns, .estimate = c->balance_estimate, .tried = c->tried};
     int at = balance_pick(candidates, n, &ask, env->rng);
@@ -493,23 +502,39 @@ static bool choose(struct call *c, const struct call_env *env) {
 
 /* When the first of all backends may take calls again. */
 static int64_t earliest_retry_ms(const struct call *c) {
-    const struct deployment *d = c->deployment;
     struct balance_backend *candidates[BALANCE_BACKENDS_MAX] UNINITIALIZED;
-    size_t n = size_min(d->n_backends, BALANCE_BACKENDS_MAX);
-    for (size_t i = 0; i < n; i++)
-        candidates[i] = &c->view->backends[d->backends[i]->index]->balance;
+    size_t n = list_candidates(c, candidates);
     return balance_retry_after_ms(candidates, n, c->now_ns);
 }
 
-/* The attempt is over without an answer: another backend, or `st` for the caller. */
+/* Whether a backend asked earlier calls to wait, and that time is not over. */
+static bool is_any_waiting(const struct call *c) {
+    struct balance_backend *candidates[BALANCE_BACKENDS_MAX] UNINITIALIZED;
+    size_t n = list_candidates(c, candidates);
+    for (size_t i = 0; i < n; i++) {
+        if (balance_is_waiting(candidates[i], c->now_ns, c->balance_estimate))
+            return true;
+    }
+    return false;
+}
+
+/*
+ * The attempt is over without an answer: another backend, or `st` for the caller. Once one of them had
+ * only asked to wait, that is what the caller is told, whatever became of the others (admission spec 6.4:
+ * "none left: 429 with retry-after = earliest re-entry over all"): coming back then is of use, and a 502
+ * says nothing of when. Where none asked to wait, the caller learns what is wrong.
+ */
 static enum call_action try_another(struct call *c, const struct call_env *env, enum status st,
                                     enum balance_outcome outcome, struct str why_text) {
     struct problem why = {0};
     end_attempt(c, outcome);
+    c->was_busy |= st == ST_UPSTREAM_BUSY;
     if (choose(c, env)) {
         forward_prepare(c, NULL);
         return CALL_SEND;
     }
+    if (c->was_busy || is_any_waiting(c))
+        st = ST_UPSTREAM_BUSY;
     if (st == ST_UPSTREAM_BUSY) {
         c->receipt.retry_after_ms = earliest_retry_ms(c);
         refusal_describe(c, st, &why);

@@ -98,6 +98,7 @@ struct call {
     int64_t balance_estimate;
     uint64_t tried;
     int backend_position;
+    bool was_busy;      /* an attempt ended with "come back later" */
     bool has_attempt;   /* balance_pick has no balance_done yet */
     int attempt_status; /* the backend's HTTP status, 0 before its head */
     int64_t attempt_retry_ms, attempt_remaining, attempt_reset_ms;

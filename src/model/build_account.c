@@ -365,6 +365,14 @@ enum status build_deployment(struct build *b, const struct resource *res) {
     TRY(entry_end(&e));
     set_rates(d);
     set_backends(b, &e, d);
+    if (d->n_backends > DEPLOYMENT_BACKENDS_MAX) {
+        fields_refuse(
+            &e.top, "properties/model",
+            "%zu backends within reach may serve it, of which a call can choose among %d; "
+            "let some of the pools serve other models, or put servers behind one url",
+            d->n_backends, DEPLOYMENT_BACKENDS_MAX);
+        return e.r.status;
+    }
     char *key = build_alloc(b, DEPLOYMENT_KEY_MAX, 1);
     map_put(&b->s->by_deployment, deployment_key(account, d->name, key), d);
     return ST_OK;

@@ -88,6 +88,9 @@ struct account {
     size_t n_deployments;
 };
 
+/* Of one deployment; with more the configuration is refused. As many as room balance chooses among. */
+enum { DEPLOYMENT_BACKENDS_MAX = 64 };
+
 /* A model under a name, with a size. */
 struct deployment {
     size_t index;

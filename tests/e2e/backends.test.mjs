@@ -103,3 +103,19 @@ describe('the time for the first byte of an answer', () => {
         });
     }
 });
+
+test('a call that met a busy backend is told to come back, whatever the other one had', async (t) => {
+    const busy = await fakeBackend(t, (r) => r.write(answerBytes({ error: {} }, { status: 429, headers: { 'retry-after-ms': 3000 } })));
+    const broken = await fakeBackend(t, (r) => r.write(answerBytes({ error: {} }, { status: 500 })));
+    const gateway = await spawnGateway(t, { resources: resourceSet([busy.url, { url: broken.url, priority: 2 }]) });
+    for (let i = 0; i < 5; i++) {
+        const client = rawConnection(gateway.url);
+        client.write(requestBytes(chatTarget(), body()));
+        const { status, headers } = await client.response();
+        client.destroy();
+        assert.equal(status, 429);
+        assert.ok(Number(headers['retry-after-ms']) >= 1);
+    }
+    assert.equal(busy.requests.length, 1);
+    assert.equal(broken.requests.length, 3); // then its breaker is open
+});

@@ -379,7 +379,7 @@ static void a_second_backend_answers_for_the_first_and_the_caller_sees_one_answe
     }
 }
 
-static void when_all_fail_the_last_one_is_told(void **state) {
+static void when_all_fail_the_last_one_is_told_but_429_above_all(void **state) {
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(faults); i++) {
         for (size_t k = 0; k < ARRAY_LEN(faults); k++) {
@@ -387,11 +387,29 @@ static void when_all_fail_the_last_one_is_told(void **state) {
             begin(&s);
             assert_int_equal(commit(&s, &faults[i]), CALL_SEND);
             assert_int_equal(commit(&s, &faults[k]), CALL_REPLY);
-            check_end(&s, &(struct expected){0, faults[k].outcome,
-                                             status_info(faults[k].outcome)->http, -1, 0, -1});
+            bool is_busy = faults[i].outcome == ST_UPSTREAM_BUSY;
+            enum status told = is_busy ? ST_UPSTREAM_BUSY : faults[k].outcome;
+            check_end(&s, &(struct expected){0, told, status_info(told)->http, -1, 0, -1});
+            check_error_body(&s.rc, told);
+            assert_int_equal(s.rc.call.receipt.retry_after_ms > 0, told == ST_UPSTREAM_BUSY);
             end(&s);
         }
     }
+}
+
+static void a_backend_that_waits_makes_it_429_even_if_this_call_never_asked_it(void **state) {
+    (void)state;
+    struct scene s = {.is_provisioned = true, .n_backends = 2};
+    begin(&s);
+    const struct balance_answer wait = {BALANCE_BUSY, 5000, -1, 0};
+    size_t other = 1 - s.rc.call.backend->index;
+    balance_done(&s.rig.view->backends[other]->balance, s.rig.now_ns, 0, &wait);
+    assert_int_equal(rig_answer(&s.rc, 500, ""), CALL_REPLY);
+    check_error_body(&s.rc, ST_UPSTREAM_BUSY);
+    /* The one that failed once is not open: it may be asked again at once. */
+    assert_int_equal(s.rc.call.receipt.retry_after_ms, 1);
+    assert_int_equal(s.rc.n_tried, 1);
+    end(&s);
 }
 
 /* --- the backend fails in its answer --- */
@@ -661,7 +679,8 @@ int main(void) {
         cmocka_unit_test(draining_ends_with_the_backend_however_that_ends),
         cmocka_unit_test(one_backend_that_fails_costs_nothing_and_is_told),
         cmocka_unit_test(a_second_backend_answers_for_the_first_and_the_caller_sees_one_answer),
-        cmocka_unit_test(when_all_fail_the_last_one_is_told),
+        cmocka_unit_test(when_all_fail_the_last_one_is_told_but_429_above_all),
+        cmocka_unit_test(a_backend_that_waits_makes_it_429_even_if_this_call_never_asked_it),
         cmocka_unit_test(a_stream_that_breaks_off_ends_with_an_error_event_and_is_not_repeated),
         cmocka_unit_test(any_other_answer_that_breaks_off_has_nothing_put_behind_it),
         cmocka_unit_test(what_a_backend_says_it_did_is_believed_as_far_as_it_can_be_true),

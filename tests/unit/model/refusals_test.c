@@ -270,8 +270,41 @@ static void passes_over_what_the_server_itself_writes(void **state) {
     snapshot_unref(s);
 }
 
+/* A call can tell no more apart, and those beyond would never be asked. */
+static void refuses_more_backends_than_a_call_can_choose_among(void **state) {
+    (void)state;
+    for (int n = DEPLOYMENT_BACKENDS_MAX; n <= DEPLOYMENT_BACKENDS_MAX + 1; n++) {
+        struct buf text;
+        buf_init(&text, 1 << 20);
+        buf_lit(&text, "[" LOCATION "," ACCOUNT "," POOL);
+        for (int i = 0; i < n; i++)
+            buf_printf(&text, ",{'id':'" POOL_ID "/backends/b%d','properties':{'url':'http://h'}}",
+                       i);
+        buf_lit(&text, "," DEPLOYMENT "]");
+        buf_char(&text, '\0');
+        struct resources *set = resources_new();
+        struct problem why = {0};
+        struct snapshot *s = NULL;
+        enum status st = add_text(set, "c.json", text.p, &why);
+        assert_int_equal(st, ST_OK);
+        st = snapshot_build(set, NULL, &test_hash, &s, &why);
+        if (n == DEPLOYMENT_BACKENDS_MAX) {
+            assert_int_equal(st, ST_OK);
+            snapshot_unref(s);
+        } else {
+            assert_int_equal(st, ST_BAD_REQUEST);
+            assert_non_null(strstr(why.target, "/properties/model"));
+            assert_non_null(strstr(why.message, "65 backends"));
+            assert_non_null(strstr(why.message, "among 64"));
+        }
+        resources_free(set);
+        buf_destroy(&text);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(refuses_more_backends_than_a_call_can_choose_among),
         cmocka_unit_test(refuses_each_with_its_place_and_the_cure),
         cmocka_unit_test(names_both_files_that_hold_one_id),
         cmocka_unit_test(remarks_unknown_fields_and_guesses_what_was_meant),
