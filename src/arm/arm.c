@@ -241,13 +241,26 @@ static bool check_api_version(struct ask *a) {
 /*
  * Access, before anything is told about what is there.
  */
+
+/* What a list shows lies below its path, or somewhere below the subscription or the group. */
+static struct str list_scope(struct ask *a) {
+    bool is_in_group = a->n_segments > 3 && str_ieq(a->segment[2], STR("resourceGroups"));
+    if (a->n_segments > 2 && !is_in_group)
+        return ask_format(a, "/subscriptions/%.*s", STR_ARG(a->segment[1]));
+    if (is_in_group && a->n_segments == 5) /* .../resources */
+        return ask_format(a, "/subscriptions/%.*s/resourceGroups/%.*s", STR_ARG(a->segment[1]),
+                          STR_ARG(a->segment[3]));
+    return a->path;
+}
+
 static bool check_access(struct ask *a) {
     const struct arm_caller *c = &a->req->caller;
     bool ok = c->is_operator || a->route->guard == GUARD_OPEN;
     if (!ok && a->route->guard == GUARD_ROLE)
         ok = ask_may(a, a->route->action, a->path);
     if (!ok && a->route->guard == GUARD_LIST)
-        ok = access_allows_below(a->arm->access, c->object_id, str_of(a->route->action), a->path);
+        ok = access_allows_below(a->arm->access, c->object_id, str_of(a->route->action),
+                                 list_scope(a));
     if (ok)
         return true;
     return ask_fault(
