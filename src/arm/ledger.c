@@ -1,87 +1,13 @@
-#include "arm/ledger.h"
+#include "arm/ledger_private.h"
 
 #include "base/buf.h"
-#include "base/map.h"
-#include "model/fields.h"
 #include "model/resource_id.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-/*
- * Every text that is compared often (places, zones, models, versions) is kept once, as a word: equal
- * words are equal pointers, so that a walk over the pools compares no text.
- */
-struct word {
-    size_t n;
-    char text[]; /* as first written */
-};
-
-struct place {
-    const struct word *name;
-    const struct word *zone; /* NULL: in none */
-    bool is_listed;          /* the operator named it; else only a pool or a grant did */
-    size_t index;            /* among all places */
-};
-
-struct served {
-    const struct word *model;   /* "format.name" */
-    const struct word *version; /* NULL: all */
-};
-
-/* One that only a grant names so far is worth nothing, serves nothing and is nowhere. */
-struct pool {
-    char *key; /* owned */
-    const struct word *name;
-    const struct place *place;
-    int64_t ptus, reserved;
-    bool is_draining;
-    struct served *models; /* owned */
-    size_t n_models;
-    int64_t sum; /* scratch of ledger_check */
-};
-
-struct quota {
-    char *key;     /* owned */
-    int64_t limit; /* when set by somebody; else -1 */
-    int64_t default_limit;
-    int64_t used, held;
-    int64_t sum, sum_held; /* scratch of ledger_check */
-};
-
-/* PTUs of one grant in one pool. */
-struct part {
-    struct pool *pool;
-    int64_t ptus; /* > 0 */
-};
-
-struct grant {
-    char *id; /* owned, in lower case */
-    struct quota *quota;
-    const struct place *place;
-    const struct word *model, *version;
-    enum sku sku;
-    int64_t size, units;
-    bool is_held;
-    struct part *parts; /* owned; oldest first */
-    size_t n_parts;
-};
-
-struct ledger {
-    const struct offers *offers; /* borrowed */
-    struct siphash_key key;
-    struct map words;  /* lower-case text to struct word */
-    struct map places; /* likewise to struct place */
-    struct map pools, quotas, grants;
-    struct place **by_name; /* owned; those that are listed, in order of name */
-    size_t n_by_name;
-    struct pool **all_pools; /* owned; in order of name */
-    size_t n_pools;
-};
-
+/* Sums stay far below 2^63: a pool is worth at most 10^8 PTUs, a size is at most 10^5 (room model). */
 enum { KEY_MAX = RESOURCE_ID_MAX + 64 };
-
-/* Reservation arithmetic stays far below 2^63: at most 10^8 PTUs a pool (room model). */
 
 static struct str lower(struct str s, char *out) {
     assert(s.n <= KEY_MAX);
@@ -92,7 +18,7 @@ static struct str lower(struct str s, char *out) {
     return (struct str){out, s.n};
 }
 
-static struct str word_str(const struct word *w) {
+struct str ledger_text(const struct word *w) {
     return w ? (struct str){w->text, w->n} : STR("");
 }
 
@@ -136,7 +62,7 @@ static struct str model_text(struct str format, struct str name, char *out) {
 
 static int order_of_names(const struct word *a, const struct word *b) {
     char low_a[KEY_MAX], low_b[KEY_MAX];
-    return str_cmp(lower(word_str(a), low_a), lower(word_str(b), low_b));
+    return str_cmp(lower(ledger_text(a), low_a), lower(ledger_text(b), low_b));
 }
 
 struct ledger *ledger_new(const struct offers *offers, const struct siphash_key *key) {
@@ -179,13 +105,13 @@ void ledger_free(struct ledger *l) {
 
 /* ---- capacity: places and pools ---- */
 
-static struct place *place_find(const struct ledger *l, struct str name) {
+struct place *ledger_place_find(const struct ledger *l, struct str name) {
     char low[KEY_MAX];
     return map_get(&l->places, lower(name, low));
 }
 
 static struct place *place_of(struct ledger *l, struct str name) {
-    struct place *p = place_find(l, name);
+    struct place *p = ledger_place_find(l, name);
     if (p)
         return p;
     char low[KEY_MAX];
@@ -211,7 +137,7 @@ void ledger_location_put(struct ledger *l, struct str name, struct str data_zone
 }
 
 void ledger_location_remove(struct ledger *l, struct str name) {
-    struct place *p = place_find(l, name);
+    struct place *p = ledger_place_find(l, name);
     if (!p || !p->is_listed)
         return;
     size_t at = 0;
@@ -227,18 +153,18 @@ bool ledger_location_at(const struct ledger *l, size_t position, struct str *nam
                         struct str *data_zone) {
     if (position >= l->n_by_name)
         return false;
-    *name = word_str(l->by_name[position]->name);
-    *data_zone = word_str(l->by_name[position]->zone);
+    *name = ledger_text(l->by_name[position]->name);
+    *data_zone = ledger_text(l->by_name[position]->zone);
     return true;
 }
 
-static struct pool *pool_find(const struct ledger *l, struct str name) {
+static struct pool_book *pool_find(const struct ledger *l, struct str name) {
     char low[KEY_MAX];
     return map_get(&l->pools, lower(name, low));
 }
 
-static struct pool *pool_of(struct ledger *l, struct str name) {
-    struct pool *p = pool_find(l, name);
+struct pool_book *ledger_pool_of(struct ledger *l, struct str name) {
+    struct pool_book *p = pool_find(l, name);
     if (p)
         return p;
     char low[KEY_MAX];
@@ -248,7 +174,7 @@ static struct pool *pool_of(struct ledger *l, struct str name) {
     p->place = place_of(l, STR("")); /* until ledger_pool_put tells */
     p->key = str_dup(key);
     map_put(&l->pools, (struct str){p->key, key.n}, p);
-    l->all_pools = xrealloc(l->all_pools, (l->n_pools + 1) * sizeof(struct pool *));
+    l->all_pools = xrealloc(l->all_pools, (l->n_pools + 1) * sizeof(struct pool_book *));
     size_t at = l->n_pools++;
     for (; at > 0 && order_of_names(l->all_pools[at - 1]->name, p->name) > 0; at--)
         l->all_pools[at] = l->all_pools[at - 1];
@@ -259,7 +185,7 @@ static struct pool *pool_of(struct ledger *l, struct str name) {
 void ledger_pool_put(struct ledger *l, const struct ledger_pool *pool) {
     char text[KEY_MAX];
     assert(pool->ptus >= 0);
-    struct pool *p = pool_of(l, pool->name);
+    struct pool_book *p = ledger_pool_of(l, pool->name);
     p->place = place_of(l, pool->location);
     p->ptus = pool->ptus;
     p->is_draining = pool->is_draining;
@@ -274,7 +200,7 @@ void ledger_pool_put(struct ledger *l, const struct ledger_pool *pool) {
 }
 
 bool ledger_pool_remove(struct ledger *l, struct str name) {
-    struct pool *p = pool_find(l, name);
+    struct pool_book *p = pool_find(l, name);
     if (!p)
         return true;
     if (p->reserved > 0)
@@ -283,7 +209,7 @@ bool ledger_pool_remove(struct ledger *l, struct str name) {
     while (l->all_pools[at] != p)
         at++;
     memmove(&l->all_pools[at], &l->all_pools[at + 1],
-            (l->n_pools - at - 1) * sizeof(struct pool *));
+            (l->n_pools - at - 1) * sizeof(struct pool_book *));
     l->n_pools--;
     map_remove(&l->pools, str_of(p->key));
     free(p->key);
@@ -292,29 +218,24 @@ bool ledger_pool_remove(struct ledger *l, struct str name) {
     return true;
 }
 
-static int64_t pool_free(const struct pool *p) {
+int64_t ledger_pool_free(const struct pool_book *p) {
     return p->is_draining ? 0 : i64_max(p->ptus - p->reserved, 0);
 }
 
 struct ledger_pool_sum ledger_pool(const struct ledger *l, struct str name) {
-    const struct pool *p = pool_find(l, name);
+    const struct pool_book *p = pool_find(l, name);
     if (!p)
         return (struct ledger_pool_sum){0};
-    return (struct ledger_pool_sum){p->ptus, p->reserved, pool_free(p)};
+    return (struct ledger_pool_sum){p->ptus, p->reserved, ledger_pool_free(p)};
 }
 
-/* A model as the pools know it; words that no pool has ever named are NULL and match none. */
-struct wanted {
-    const struct word *model, *version;
-};
-
-static struct wanted wanted_of(const struct ledger *l, const struct model *m) {
+struct wanted ledger_wanted_of(const struct ledger *l, const struct model *m) {
     char text[KEY_MAX];
     return (struct wanted){word_find(l, model_text(m->format, m->name, text)),
                            word_find(l, m->version)};
 }
 
-static bool pool_serves(const struct pool *p, struct wanted w) {
+bool ledger_pool_serves(const struct pool_book *p, struct wanted w) {
     if (!w.model)
         return false;
     for (size_t i = 0; i < p->n_models; i++) {
@@ -351,15 +272,15 @@ static struct str quota_text(const struct ledger_quota_key *k, char *out) {
     return lower((struct str){raw, (size_t)n}, out);
 }
 
-static struct quota *quota_find(const struct ledger *l, const struct ledger_quota_key *k) {
+static struct quota_book *quota_find(const struct ledger *l, const struct ledger_quota_key *k) {
     char text[KEY_MAX];
     return map_get(&l->quotas, quota_text(k, text));
 }
 
-static struct quota *quota_of(struct ledger *l, const struct ledger_quota_key *k) {
+struct quota_book *ledger_quota_of(struct ledger *l, const struct ledger_quota_key *k) {
     char text[KEY_MAX];
     struct str key = quota_text(k, text);
-    struct quota *q = map_get(&l->quotas, key);
+    struct quota_book *q = map_get(&l->quotas, key);
     if (q)
         return q;
     q = xcalloc(1, sizeof *q);
@@ -370,12 +291,12 @@ static struct quota *quota_of(struct ledger *l, const struct ledger_quota_key *k
     return q;
 }
 
-static int64_t quota_limit(const struct quota *q) {
+static int64_t quota_limit(const struct quota_book *q) {
     return q->limit >= 0 ? q->limit : q->default_limit;
 }
 
 struct ledger_quota ledger_quota(const struct ledger *l, const struct ledger_quota_key *key) {
-    const struct quota *q = quota_find(l, key);
+    const struct quota_book *q = quota_find(l, key);
     struct ledger_quota out = {.is_default = true};
     if (q) {
         out = (struct ledger_quota){
@@ -388,51 +309,43 @@ struct ledger_quota ledger_quota(const struct ledger *l, const struct ledger_quo
 }
 
 void ledger_quota_set(struct ledger *l, const struct ledger_quota_key *key, int64_t limit) {
-    quota_of(l, key)->limit = limit < 0 ? -1 : limit;
+    ledger_quota_of(l, key)->limit = limit < 0 ? -1 : limit;
 }
 
 /* ---- grants ---- */
 
-static struct grant *grant_find(const struct ledger *l, struct str id) {
+struct grant *ledger_grant_find(const struct ledger *l, struct str id) {
     char low[KEY_MAX];
     return map_get(&l->grants, lower(id, low));
 }
 
-static struct ledger_quota_key quota_key_of(const struct ledger_ask *ask) {
+struct ledger_quota_key ledger_quota_key_of(const struct ledger_ask *ask) {
     return (struct ledger_quota_key){ask->subscription, ask->location, ask->sku, ask->model->format,
                                      ask->model->name};
 }
 
-static int64_t covered(const struct grant *g) {
+int64_t ledger_covered(const struct grant *g) {
     int64_t sum = 0;
     for (size_t i = 0; i < g->n_parts; i++)
         sum += g->parts[i].ptus;
     return sum;
 }
 
-/* How an ask stands to the grant that there is. */
-struct change {
-    const struct grant *g; /* NULL: a new one */
-    bool is_resize;        /* nothing but the size differs, so that all parts stay */
-    bool is_same_quota;
-    struct wanted wanted;
-    const struct place *place; /* NULL: nobody has named the location yet */
-};
-
 static struct change change_of(const struct ledger *l, const struct ledger_ask *ask) {
-    struct ledger_quota_key key = quota_key_of(ask);
-    const struct quota *q = quota_find(l, &key);
-    struct change c = {.g = grant_find(l, ask->id),
-                       .wanted = wanted_of(l, ask->model),
-                       .place = place_find(l, ask->location)};
+    struct ledger_quota_key key = ledger_quota_key_of(ask);
+    const struct quota_book *q = quota_find(l, &key);
+    struct change c = {.g = ledger_grant_find(l, ask->id),
+                       .wanted = ledger_wanted_of(l, ask->model),
+                       .place = ledger_place_find(l, ask->location)};
     c.is_same_quota = c.g && c.g->quota == q;
     c.is_resize = c.is_same_quota && c.g->sku == ask->sku && c.g->model == c.wanted.model &&
                   c.g->version == c.wanted.version;
     return c;
 }
 
-static bool is_eligible(const struct change *c, enum sku sku, const struct pool *p) {
-    return c->place && is_in_reach(c->place, sku_reach(sku), p->place) && pool_serves(p, c->wanted);
+bool ledger_is_eligible(const struct change *c, enum sku sku, const struct pool_book *p) {
+    return c->place && is_in_reach(c->place, sku_reach(sku), p->place) &&
+           ledger_pool_serves(p, c->wanted);
 }
 
 /* What the grant has already of what the ask needs, in PTUs. */
@@ -444,17 +357,17 @@ static int64_t kept_ptus(const struct change *c, enum sku sku) {
             ->size; /* an uncovered rest of an import stays uncovered, whatever else happens */
     int64_t sum = 0;
     for (size_t i = 0; i < c->g->n_parts; i++) {
-        if (is_eligible(c, sku, c->g->parts[i].pool))
+        if (ledger_is_eligible(c, sku, c->g->parts[i].pool))
             sum += c->g->parts[i].ptus;
     }
     return sum;
 }
 
-static int64_t free_ptus(const struct ledger *l, const struct change *c, enum sku sku) {
+int64_t ledger_free_ptus(const struct ledger *l, const struct change *c, enum sku sku) {
     int64_t sum = 0;
     for (size_t i = 0; i < l->n_pools; i++) {
-        if (is_eligible(c, sku, l->all_pools[i]))
-            sum += pool_free(l->all_pools[i]);
+        if (ledger_is_eligible(c, sku, l->all_pools[i]))
+            sum += ledger_pool_free(l->all_pools[i]);
     }
     return sum;
 }
@@ -480,7 +393,7 @@ static enum ledger_outcome outcome_of(const struct ledger_ask *ask, const struct
 
 static enum ledger_outcome judge(const struct ledger *l, const struct ledger_ask *ask,
                                  const struct change *c, struct ledger_answer *a) {
-    struct ledger_quota_key key = quota_key_of(ask);
+    struct ledger_quota_key key = ledger_quota_key_of(ask);
     int64_t own_units = c->is_same_quota ? c->g->units : 0;
     int64_t kept = sku_is_provisioned(ask->sku) ? kept_ptus(c, ask->sku) : 0;
     *a = (struct ledger_answer){.sizes = offers_sizes(l->offers, ask->model, ask->sku),
@@ -494,7 +407,7 @@ static enum ledger_outcome judge(const struct ledger *l, const struct ledger_ask
                                    i64_max(a->quota.limit - a->quota.used + own_units, 0)));
     a->largest_by_capacity = offer_size_below(&a->sizes, INT64_MAX);
     if (sku_is_provisioned(ask->sku)) {
-        a->capacity_left = free_ptus(l, c, ask->sku);
+        a->capacity_left = ledger_free_ptus(l, c, ask->sku);
         a->capacity_needed = i64_max(size - kept, 0);
         a->largest_by_capacity = offer_size_below(&a->sizes, kept + a->capacity_left);
     }
@@ -515,7 +428,7 @@ enum ledger_outcome ledger_judge(const struct ledger *l, const struct ledger_ask
 
 /* ---- placing ---- */
 
-static void part_add(struct grant *g, struct pool *p, int64_t ptus) {
+void ledger_part_add(struct grant *g, struct pool_book *p, int64_t ptus) {
     p->reserved += ptus;
     for (size_t i = 0; i < g->n_parts; i++) {
         if (g->parts[i].pool == p) {
@@ -540,7 +453,7 @@ static void part_take(struct grant *g, size_t i, int64_t ptus) {
 
 /* Gives back until no more than `ptus` are reserved, the newest part first. */
 static void parts_trim(struct grant *g, int64_t ptus) {
-    int64_t over = covered(g) - ptus;
+    int64_t over = ledger_covered(g) - ptus;
     while (over > 0) {
         size_t last = g->n_parts - 1;
         int64_t take = i64_min(over, g->parts[last].ptus);
@@ -550,7 +463,7 @@ static void parts_trim(struct grant *g, int64_t ptus) {
 }
 
 struct candidate {
-    struct pool *pool;
+    struct pool_book *pool;
     bool is_used, is_near; /* the grant is there already; it is where the account is */
     bool is_enough;        /* for all that is needed */
     size_t rank;           /* by name */
@@ -571,7 +484,7 @@ static int order_of_candidates(const void *va, const void *vb) {
         return a->is_enough ? -1 : 1;
     if (a->pool->n_models != b->pool->n_models)
         return a->pool->n_models < b->pool->n_models ? -1 : 1;
-    int64_t free_a = pool_free(a->pool), free_b = pool_free(b->pool);
+    int64_t free_a = ledger_pool_free(a->pool), free_b = ledger_pool_free(b->pool);
     if (free_a != free_b)
         return (free_a < free_b) == a->is_enough ? -1 : 1;
     return a->rank < b->rank ? -1 : 1;
@@ -582,12 +495,12 @@ static void parts_grow(struct ledger *l, struct grant *g, const struct change *c
     struct candidate *list = xcalloc(size_max(l->n_pools, 1), sizeof *list);
     size_t n = 0;
     for (size_t i = 0; i < l->n_pools; i++) {
-        struct pool *p = l->all_pools[i];
-        if (pool_free(p) == 0 || !is_eligible(c, g->sku, p))
+        struct pool_book *p = l->all_pools[i];
+        if (ledger_pool_free(p) == 0 || !ledger_is_eligible(c, g->sku, p))
             continue;
         list[n] = (struct candidate){.pool = p,
                                      .is_near = p->place == g->place,
-                                     .is_enough = pool_free(p) >= ptus,
+                                     .is_enough = ledger_pool_free(p) >= ptus,
                                      .rank = i};
         for (size_t j = 0; j < g->n_parts; j++)
             list[n].is_used = list[n].is_used || g->parts[j].pool == p;
@@ -595,25 +508,26 @@ static void parts_grow(struct ledger *l, struct grant *g, const struct change *c
     }
     qsort(list, n, sizeof *list, order_of_candidates);
     for (size_t i = 0; i < n && ptus > 0; i++) {
-        int64_t take = i64_min(ptus, pool_free(list[i].pool));
-        part_add(g, list[i].pool, take);
+        int64_t take = i64_min(ptus, ledger_pool_free(list[i].pool));
+        ledger_part_add(g, list[i].pool, take);
         ptus -= take;
     }
     free(list);
 }
 
-static void quota_move(struct grant *g, struct quota *to, int64_t units) {
-    if (g->quota) {
-        g->quota->used -= g->units;
-        g->quota->held -= g->is_held ? g->units : 0;
-    }
-    g->quota = to;
-    g->units = units;
-    to->used += units;
-    to->held += g->is_held ? units : 0;
+static void quota_leave(struct grant *g) {
+    g->quota->used -= g->units;
+    g->quota->held -= g->is_held ? g->units : 0;
 }
 
-static struct grant *grant_add(struct ledger *l, struct str id) {
+void ledger_quota_join(struct grant *g, struct quota_book *q, int64_t units) {
+    g->quota = q;
+    g->units = units;
+    q->used += units;
+    q->held += g->is_held ? units : 0;
+}
+
+struct grant *ledger_grant_add(struct ledger *l, struct str id) {
     char low[KEY_MAX];
     struct grant *g = xcalloc(1, sizeof *g);
     struct str key = lower(id, low);
@@ -622,7 +536,7 @@ static struct grant *grant_add(struct ledger *l, struct str id) {
     return g;
 }
 
-static void grant_describe(struct ledger *l, struct grant *g, const struct ledger_ask *ask) {
+void ledger_grant_describe(struct ledger *l, struct grant *g, const struct ledger_ask *ask) {
     char text[KEY_MAX];
     g->place = place_of(l, ask->location);
     g->model = word_of(l, model_text(ask->model->format, ask->model->name, text));
@@ -632,20 +546,23 @@ static void grant_describe(struct ledger *l, struct grant *g, const struct ledge
 
 /* Carries a judged ask out; what no pool has room for stays uncovered. */
 static void apply(struct ledger *l, const struct ledger_ask *ask, struct change *c) {
-    struct ledger_quota_key key = quota_key_of(ask);
-    struct grant *g = grant_find(l, ask->id);
+    struct ledger_quota_key key = ledger_quota_key_of(ask);
+    struct grant *g = ledger_grant_find(l, ask->id);
     if (c->is_resize && g->size == ask->size)
         return; /* what a unit takes of the quota may have changed meanwhile; the grant has not */
     if (!g)
-        g = grant_add(l, ask->id);
-    grant_describe(l, g, ask);
+        g = ledger_grant_add(l, ask->id);
+    ledger_grant_describe(l, g, ask);
     c->place = g->place;
-    quota_move(g, quota_of(l, &key), offers_quota_units(ask->model, ask->sku, ask->size));
+    if (g->quota)
+        quota_leave(g);
+    ledger_quota_join(g, ledger_quota_of(l, &key),
+                      offers_quota_units(ask->model, ask->sku, ask->size));
     for (size_t i = g->n_parts; !c->is_resize && i-- > 0;) {
-        if (!sku_is_provisioned(ask->sku) || !is_eligible(c, ask->sku, g->parts[i].pool))
+        if (!sku_is_provisioned(ask->sku) || !ledger_is_eligible(c, ask->sku, g->parts[i].pool))
             part_take(g, i, g->parts[i].ptus);
     }
-    int64_t kept = c->is_resize ? g->size : covered(g);
+    int64_t kept = c->is_resize ? g->size : ledger_covered(g);
     if (sku_is_provisioned(ask->sku) && ask->size > kept)
         parts_grow(l, g, c, ask->size - kept);
     parts_trim(g, sku_is_provisioned(ask->sku) ? ask->size : 0);
@@ -663,18 +580,18 @@ enum ledger_outcome ledger_take(struct ledger *l, const struct ledger_ask *ask,
 }
 
 bool ledger_release(struct ledger *l, struct str id) {
-    struct grant *g = grant_find(l, id);
+    struct grant *g = ledger_grant_find(l, id);
     if (!g)
         return false;
     parts_trim(g, 0);
-    quota_move(g, g->quota, 0);
+    quota_leave(g);
     map_remove(&l->grants, str_of(g->id));
     grant_free(g);
     return true;
 }
 
 static bool set_held(struct ledger *l, struct str id, bool is_held) {
-    struct grant *g = grant_find(l, id);
+    struct grant *g = ledger_grant_find(l, id);
     if (!g)
         return false;
     if (g->is_held != is_held)
@@ -692,9 +609,9 @@ bool ledger_restore(struct ledger *l, struct str id) {
 }
 
 void ledger_import(struct ledger *l, const struct ledger_ask *ask, struct ledger_import *out) {
-    struct ledger_quota_key key = quota_key_of(ask);
+    struct ledger_quota_key key = ledger_quota_key_of(ask);
     struct change c = change_of(l, ask);
-    struct quota *q = quota_of(l, &key);
+    struct quota_book *q = ledger_quota_of(l, &key);
     int64_t used_before = q->used;
     *out = (struct ledger_import){.limit_before = quota_limit(q)};
     apply(l, ask, &c);
@@ -703,277 +620,5 @@ void ledger_import(struct ledger *l, const struct ledger_ask *ask, struct ledger
         q->limit = q->used;
     out->limit_after = quota_limit(q);
     if (sku_is_provisioned(ask->sku))
-        out->uncovered = ask->size - covered(grant_find(l, ask->id));
-}
-
-/* ---- rows ---- */
-
-void ledger_write(const struct ledger *l, struct str id, struct json_writer *w) {
-    const struct grant *g = grant_find(l, id);
-    if (!g) {
-        json_null_value(w);
-        return;
-    }
-    json_begin_object(w);
-    json_key(w, STR("size"));
-    json_i64_value(w, g->size);
-    json_key(w, STR("quota"));
-    json_i64_value(w, g->units);
-    json_key(w, STR("pools"));
-    json_begin_array(w);
-    for (size_t i = 0; i < g->n_parts; i++) {
-        json_begin_object(w);
-        json_key(w, STR("pool"));
-        json_str_value(w, word_str(g->parts[i].pool->name));
-        json_key(w, STR("ptus"));
-        json_i64_value(w, g->parts[i].ptus);
-        json_end_object(w);
-    }
-    json_end_array(w);
-    json_end_object(w);
-}
-
-enum { LOADED_MAX = 1000 * 1000 * 1000 };
-
-/* One part of a row; its pool may come later. */
-static void load_part(struct ledger *l, struct reader *r, struct json_value item, struct grant *g) {
-    struct fields f;
-    struct str name = STR("");
-    int64_t ptus = 0;
-    fields_begin(&f, r, item, "/pools");
-    fields_require(&f, "pool", fields_str(&f, "pool", 1, RESOURCE_NAME_MAX, &name), "name it");
-    fields_require(&f, "ptus", fields_i64(&f, "ptus", 1, LOADED_MAX, &ptus), "say how many");
-    fields_end(&f);
-    if (r->status == ST_OK)
-        part_add(g, pool_of(l, name), ptus);
-}
-
-enum status ledger_load(struct ledger *l, const struct ledger_ask *ask, struct json_value grant,
-                        bool is_held, struct problem *why) {
-    struct ledger_quota_key key = quota_key_of(ask);
-    struct reader r;
-    struct fields f;
-    struct json_iter it;
-    struct json_value item;
-    int64_t size = 0, units = 0;
-    if (grant_find(l, ask->id))
-        return problem_set(why, ST_BAD_REQUEST, ask->id, "stands in the store twice");
-    reader_init(&r, ask->id, STR(""), why, NULL);
-    fields_begin(&f, &r, grant, "");
-    fields_require(&f, "size", fields_i64(&f, "size", 1, LOADED_MAX, &size), "say how large");
-    fields_require(&f, "quota", fields_i64(&f, "quota", 0, LOADED_MAX, &units), "say how much");
-    bool has_pools = fields_array(&f, "pools", &it);
-    fields_require(&f, "pools", has_pools, "an empty list will do");
-    fields_end(&f);
-    if (r.status != ST_OK)
-        return r.status;
-    struct grant *g = grant_add(l, ask->id);
-    grant_describe(l, g, ask);
-    g->is_held = is_held;
-    g->size = size;
-    quota_move(g, quota_of(l, &key), units);
-    while (r.status == ST_OK && json_next(&it, &item))
-        load_part(l, &r, item, g);
-    if (r.status == ST_OK && covered(g) > (sku_is_provisioned(g->sku) ? size : 0))
-        reader_refuse(&r, "/pools", "hold more than the grant's size");
-    if (r.status != ST_OK)
-        ledger_release(l, ask->id);
-    return r.status;
-}
-
-bool ledger_check(struct ledger *l, struct problem *why) {
-    size_t at = 0;
-    struct str key;
-    void *value;
-    while (map_next(&l->quotas, &at, &key, &value))
-        ((struct quota *)value)->sum = ((struct quota *)value)->sum_held = 0;
-    for (size_t i = 0; i < l->n_pools; i++)
-        l->all_pools[i]->sum = 0;
-    for (at = 0; map_next(&l->grants, &at, &key, &value);) {
-        const struct grant *g = value;
-        g->quota->sum += g->units;
-        g->quota->sum_held += g->is_held ? g->units : 0;
-        for (size_t i = 0; i < g->n_parts; i++)
-            g->parts[i].pool->sum += g->parts[i].ptus;
-    }
-    for (at = 0; map_next(&l->quotas, &at, &key, &value);) {
-        const struct quota *q = value;
-        if (q->sum != q->used || q->sum_held != q->held) {
-            (void)problem_set(why, ST_INTERNAL, key, "used %lld, and its grants add up to %lld",
-                              (long long)q->used, (long long)q->sum);
-            return false;
-        }
-    }
-    for (size_t i = 0; i < l->n_pools; i++) {
-        const struct pool *p = l->all_pools[i];
-        if (p->sum != p->reserved) {
-            (void)problem_set(why, ST_INTERNAL, word_str(p->name),
-                              "reserved %lld, and the parts of grants add up to %lld",
-                              (long long)p->reserved, (long long)p->sum);
-            return false;
-        }
-    }
-    return true;
-}
-
-/* ---- what would fit ---- */
-
-bool ledger_is_served(const struct ledger *l, struct str location, const struct model *m,
-                      enum sku sku) {
-    struct change c = {.wanted = wanted_of(l, m), .place = place_find(l, location)};
-    for (size_t i = 0; i < l->n_pools; i++) {
-        if (is_eligible(&c, sku, l->all_pools[i]))
-            return true;
-    }
-    return false;
-}
-
-int64_t ledger_capacity_left(const struct ledger *l, struct str location, const struct model *m,
-                             enum sku sku) {
-    struct change c = {.wanted = wanted_of(l, m), .place = place_find(l, location)};
-    if (sku_is_provisioned(sku))
-        return free_ptus(l, &c, sku);
-    return ledger_is_served(l, location, m, sku) ? INT64_MAX : 0;
-}
-
-/* One place with one SKU, given what the pools can grant there. */
-static struct ledger_place look_at(const struct ledger *l, struct str subscription,
-                                   struct str location, const struct model *m, enum sku sku,
-                                   int64_t capacity_left) {
-    struct ledger_quota_key key = {subscription, location, sku, m->format, m->name};
-    struct offer_sizes sizes = offers_sizes(l->offers, m, sku);
-    struct ledger_place p = {.location = location,
-                             .sku = sku,
-                             .quota_left = ledger_quota(l, &key).left,
-                             .capacity_left = capacity_left};
-    p.largest =
-        offer_size_below(&sizes, i64_min(offers_size_for(m, sku, p.quota_left), capacity_left));
-    return p;
-}
-
-int64_t ledger_largest(const struct ledger *l, struct str subscription, struct str location,
-                       const struct model *m, enum sku sku) {
-    const struct place *place = place_find(l, location);
-    if (sku_reach(sku) == REACH_DATA_ZONE && !(place && place->zone))
-        return 0;
-    return look_at(l, subscription, location, m, sku, ledger_capacity_left(l, location, m, sku))
-        .largest;
-}
-
-/* What pools can do for one model, by place, from one walk over them. */
-struct sums {
-    struct place_sum {
-        int64_t free;
-        bool is_served;
-    } * by_place; /* owned */
-    struct place_sum all;
-};
-
-static void sums_of(const struct ledger *l, const struct model *m, struct sums *s) {
-    struct wanted w = wanted_of(l, m);
-    *s = (struct sums){.by_place = xcalloc(size_max(l->places.count, 1), sizeof *s->by_place)};
-    for (size_t i = 0; i < l->n_pools; i++) {
-        const struct pool *p = l->all_pools[i];
-        if (!pool_serves(p, w))
-            continue;
-        struct place_sum *here = &s->by_place[p->place->index];
-        here->free += pool_free(p);
-        here->is_served = true;
-        s->all.free += pool_free(p);
-        s->all.is_served = true;
-    }
-}
-
-static struct place_sum sums_in_reach(const struct ledger *l, const struct sums *s,
-                                      const struct place *from, enum sku sku) {
-    switch (sku_reach(sku)) {
-    case REACH_LOCATION:
-        return s->by_place[from->index];
-    case REACH_GLOBAL:
-        return s->all;
-    case REACH_DATA_ZONE:
-        break;
-    }
-    struct place_sum sum = {0};
-    for (size_t i = 0; from->zone && i < l->n_by_name; i++) {
-        const struct place_sum *there = &s->by_place[l->by_name[i]->index];
-        if (l->by_name[i]->zone == from->zone) {
-            sum.free += there->free;
-            sum.is_served = sum.is_served || there->is_served;
-        }
-    }
-    return sum;
-}
-
-/* As ledger_capacity_left has it. */
-static int64_t capacity_of(struct place_sum sum, enum sku sku) {
-    if (sku_is_provisioned(sku))
-        return sum.free;
-    return sum.is_served ? INT64_MAX : 0;
-}
-
-size_t ledger_places(const struct ledger *l, struct str subscription, struct str location,
-                     const struct model *m, struct ledger_place *out, size_t max) {
-    struct sums sums;
-    size_t n = 0;
-    sums_of(l, m, &sums);
-    for (size_t i = 0; i < l->n_by_name; i++) {
-        const struct place *p = l->by_name[i];
-        if (location.n > 0 && !str_ieq(location, word_str(p->name)))
-            continue;
-        for (int sku = 0; sku < SKU_COUNT; sku++) {
-            if (!m->sizes[sku].is_offered ||
-                (sku_reach((enum sku)sku) == REACH_DATA_ZONE && !p->zone))
-                continue;
-            if (n < max)
-                out[n] =
-                    look_at(l, subscription, word_str(p->name), m, (enum sku)sku,
-                            capacity_of(sums_in_reach(l, &sums, p, (enum sku)sku), (enum sku)sku));
-            n++;
-        }
-    }
-    free(sums.by_place);
-    return n;
-}
-
-/* What ledger_elsewhere sorts: the place, and whether it is of the SKU that was asked for. */
-struct choice {
-    struct ledger_place place;
-    bool is_same_sku;
-};
-
-static int order_of_choices(const void *va, const void *vb) {
-    const struct choice *a = va, *b = vb;
-    if (a->place.is_enough != b->place.is_enough)
-        return a->place.is_enough ? -1 : 1;
-    if (a->is_same_sku != b->is_same_sku)
-        return a->is_same_sku ? -1 : 1;
-    if (a->place.largest != b->place.largest)
-        return a->place.largest > b->place.largest ? -1 : 1;
-    int by_name = str_cmp(a->place.location, b->place.location);
-    return by_name ? by_name : (int)a->place.sku - (int)b->place.sku;
-}
-
-size_t ledger_elsewhere(const struct ledger *l, const struct ledger_ask *ask,
-                        struct ledger_place *out, size_t max) {
-    size_t room = l->n_by_name * SKU_COUNT, n = 0;
-    struct ledger_place *all = xcalloc(size_max(room, 1), sizeof *all);
-    struct choice *found = xcalloc(size_max(room, 1), sizeof *found);
-    size_t n_all = ledger_places(l, ask->subscription, STR(""), ask->model, all, room);
-    for (size_t i = 0; i < n_all; i++) {
-        struct offer_sizes sizes = offers_sizes(l->offers, ask->model, all[i].sku);
-        bool is_same = all[i].sku == ask->sku;
-        if (all[i].largest == 0 || sku_is_provisioned(all[i].sku) != sku_is_provisioned(ask->sku) ||
-            (is_same && str_ieq(all[i].location, ask->location)))
-            continue;
-        all[i].is_enough = ask->size <= all[i].largest && offer_is_size(&sizes, ask->size);
-        found[n++] = (struct choice){all[i], is_same};
-    }
-    qsort(found, n, sizeof *found, order_of_choices);
-    n = size_min(n, max);
-    for (size_t i = 0; i < n; i++)
-        out[i] = found[i].place;
-    free(found);
-    free(all);
-    return n;
+        out->uncovered = ask->size - ledger_covered(ledger_grant_find(l, ask->id));
 }
