@@ -714,6 +714,16 @@ enum call_action call_on_fail(struct call *c, const struct call_env *env, enum s
     return CALL_CUT;
 }
 
+enum call_action call_on_fail_unseen(struct call *c, const struct call_env *env, enum status st,
+                                     struct str why) {
+    struct problem p = {0};
+    assert(c->state == CALL_ANSWERING);
+    begin_event(c, env);
+    end_attempt(c, BALANCE_FAILED);
+    (void)problem_set(&p, st, STR(""), "%s (%.*s)", status_info(st)->text.p, STR_ARG(why));
+    return give_up(c, env, st, &p);
+}
+
 enum call_action call_on_gone(struct call *c, const struct call_env *env, bool has_sent) {
     assert(c->state == CALL_WAITING || c->state == CALL_ANSWERING);
     begin_event(c, env);

@@ -155,6 +155,11 @@ bool call_on_body(struct call *c, const struct call_env *env, struct str *in, bo
 enum call_action call_on_fail(struct call *c, const struct call_env *env, enum status st,
                               struct str why);
 
+/* As call_on_fail, after CALL_FORWARD, when nothing of the answer has reached the caller yet: he gets an
+ * error in its place, and pays nothing. */
+enum call_action call_on_fail_unseen(struct call *c, const struct call_env *env, enum status st,
+                                     struct str why);
+
 /* has_sent: the request had gone out to the backend. */
 enum call_action call_on_gone(struct call *c, const struct call_env *env, bool has_sent);
 

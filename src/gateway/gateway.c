@@ -398,6 +398,11 @@ static void upstream_fail(void *user, enum status st, struct str why) {
     struct gateway_call *gc = user;
     struct call_env env = env_of(gc);
     gc->upstream = NULL;
+    if (gc->has_begun && gc->exchange && exchange_take_back(gc->exchange)) {
+        gc->has_begun = false;
+        perform(gc, call_on_fail_unseen(&gc->call, &env, st, why));
+        return;
+    }
     perform(gc, call_on_fail(&gc->call, &env, st, why));
 }
 

@@ -146,6 +146,14 @@ void conn_close(struct conn *c) {
     drop(c);
 }
 
+void conn_reset(struct conn *c) {
+    uv_os_fd_t fd;
+    struct linger at_once = {.l_onoff = 1, .l_linger = 0};
+    if (!c->is_closing && uv_fileno((uv_handle_t *)&c->tcp, &fd) == 0)
+        (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    drop(c);
+}
+
 /* Bytes that the kernel has not taken yet. */
 static size_t unsent(const struct conn *c) {
     return c->queue.len + uv_stream_get_write_queue_size((const uv_stream_t *)&c->tcp);

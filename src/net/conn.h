@@ -77,6 +77,9 @@ void conn_resume(struct conn *c);
 /* Ends it at once; queued bytes are dropped. The pointer is dead after this. */
 void conn_close(struct conn *c);
 
+/* The same with a reset, so that the peer cannot take what it has for all there was. */
+void conn_reset(struct conn *c);
+
 /* Ends it after what is queued has gone out, unless the peer takes nothing of it for 30 seconds: then
  * closes the sending side and swallows what still comes, for at most two seconds, so that the peer
  * reads our last bytes before it meets a reset. The pointer is dead after this. */

@@ -53,8 +53,8 @@ struct exchange {
     enum state state;
     bool is_parsing, is_dead; /* dead: freed when the parse loop on the stack returns */
     bool has_answered, is_head_request, is_http10, wants_close, is_chunked, is_ahead_paused;
-    bool is_finished;
-    char peer[64]; /* filled when somebody asks */
+    bool is_finished, ends_with_connection; /* the latter: the answer has no other end */
+    char peer[64];                          /* filled when somebody asks */
 };
 
 static void parse(struct exchange *x, struct str in);
@@ -107,7 +107,7 @@ static void lose(struct exchange *x) {
 }
 
 void exchange_abort(struct exchange *x) {
-    release(x, conn_close);
+    release(x, x->ends_with_connection ? conn_reset : conn_close);
 }
 
 /* --- answers --- */
@@ -121,12 +121,12 @@ struct buf *exchange_begin(struct exchange *x, int status, int64_t length) {
     http_put_status_line(&s->head, status);
     if (x->state != STATE_ANSWERING || s->is_draining)
         x->wants_close = true; /* the body was not read, or we are leaving */
-    x->is_chunked = false;
+    x->is_chunked = x->ends_with_connection = false;
     if (length >= 0) {
         http_put_field_i64(&s->head, STR("Content-Length"), length);
     } else if (length == LENGTH_CHUNKED) {
         if (x->is_http10)
-            x->wants_close = true; /* the end of the connection is the end of the body */
+            x->wants_close = x->ends_with_connection = true;
         else
             x->is_chunked = true;
         if (x->is_chunked)
@@ -137,6 +137,14 @@ struct buf *exchange_begin(struct exchange *x, int status, int64_t length) {
     else if (x->is_http10)
         buf_lit(&s->head, "Connection: keep-alive\r\n");
     return &s->head;
+}
+
+bool exchange_take_back(struct exchange *x) {
+    if (x->server->head_owner != x)
+        return false;
+    x->server->head_owner = NULL;
+    x->has_answered = x->ends_with_connection = false;
+    return true;
 }
 
 /* Turns to what was sent ahead. */

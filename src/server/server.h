@@ -109,6 +109,10 @@ struct buf *exchange_begin(struct exchange *x, int status, int64_t length);
  */
 size_t exchange_send(struct exchange *x, struct str piece, bool is_last);
 
+/* Takes back an answer that has begun and of which nothing went out yet: then true, and exchange_begin
+ * may follow anew. */
+bool exchange_take_back(struct exchange *x) MUST_USE;
+
 /* Sends the head alone. */
 void exchange_flush(struct exchange *x);
 
@@ -119,7 +123,8 @@ void exchange_reply(struct exchange *x, int status, struct str content_type, str
  * {"error":{"code","message","type","param"}}; `why` may be NULL. */
 void exchange_reply_error(struct exchange *x, enum status st, const struct problem *why);
 
-/* Ends the connection without a proper end of the answer, so that the client sees that it is cut. */
+/* Ends the connection without a proper end of the answer, so that the client sees that it is cut: with a
+ * reset, where the end of the connection would be taken for that of the answer. */
 void exchange_abort(struct exchange *x);
 
 #endif

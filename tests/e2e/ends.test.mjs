@@ -533,20 +533,47 @@ describe('a backend that sends garbage', () => {
     });
 
     const broken = {
-        'chunk sizes that are none': [`${streamHead()}zz\r\n`, 'upstream_garbage'],
-        'a chunk longer than it says': [`${streamHead()}2\r\nabcdef\r\n0\r\n\r\n`, 'upstream_garbage'],
-        'a chunk size beyond any number': [`${streamHead()}fffffffffffffffff\r\nabc`, 'upstream_garbage'],
+        'chunk sizes that are none': 'zz\r\n',
+        'a chunk longer than it says': '2\r\nabcdef\r\n0\r\n\r\n',
+        'a chunk size beyond any number': 'fffffffffffffffff\r\nabc',
     };
-    for (const [what, [bytes, outcome]] of Object.entries(broken)) {
+    for (const [what, bytes] of Object.entries(broken)) {
         test(`(${what}) within a stream ends it with an error event`, async (t) => {
-            const backend = await fakeBackend(t, (r) => r.write(bytes));
+            const backend = await fakeBackend(t, (r) => r.write(Buffer.concat([
+                Buffer.from(streamHead()), chunk(eventOf(deltaOf('one'))), Buffer.from(bytes)])));
             const { answer, line } = await callOnce(t, [{ url: backend.url, ...brief }], { more: streaming });
             assert.equal(answer.status, 200);
             assert.equal(errorEventOf(answer.body).code, 'UpstreamInvalidResponse');
-            assert.equal(line.outcome, outcome);
-            assert.equal(line.chargeMt, promptMt(line));
+            assert.equal(line.outcome, 'upstream_garbage');
+            assert.equal(line.chargeMt, promptMt(line) + 3000);
         });
     }
+
+    for (const [kind, type] of [['a stream', 'text/event-stream'], ['any other answer', 'application/json']]) {
+        for (const what of ['chunk sizes that are none', 'a chunk size beyond any number']) {
+            test(`(${what}) right behind the head of ${kind} is refused for it, and nothing is charged`, async (t) => {
+                const backend = await fakeBackend(t, (r) =>
+                    r.write(`HTTP/1.1 200 OK\r\ncontent-type: ${type}\r\ntransfer-encoding: chunked\r\n\r\n${broken[what]}`));
+                assertRefund(await callOnce(t, [{ url: backend.url, ...brief }]), 502, 'UpstreamInvalidResponse');
+            });
+        }
+    }
+
+    test('(a broken answer) is not taken for a whole one by a client of HTTP/1.0, whose answers end with their connection', async (t) => {
+        const backend = await fakeBackend(t, (r) => {
+            r.write('HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n5\r\n{"a":\r\n');
+            setTimeout(() => r.socket.destroy(), 50);
+        });
+        const gateway = await spawnGateway(t, { resources: resourceSet([backend.url]) });
+        const client = rawConnection(gateway.url);
+        let error = null;
+        client.socket.on('error', (e) => (error = e));
+        client.write(requestBytes(chatTarget(), body()).toString().replace('HTTP/1.1', 'HTTP/1.0'));
+        await client.closed;
+        assert.ok(client.bytes().includes('{"a":'));
+        assert.equal(error?.code, 'ECONNRESET');
+        assert.equal((await gateway.settled(1))[0].outcome, 'upstream_failed');
+    });
 
     test('(events of no JSON, in any encoding) is passed on byte by byte', async (t) => {
         const garbage = Buffer.concat([

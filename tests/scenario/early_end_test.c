@@ -437,6 +437,22 @@ static void a_stream_that_breaks_off_ends_with_an_error_event_and_is_not_repeate
     }
 }
 
+static void an_answer_of_which_nothing_was_seen_becomes_an_error_and_costs_nothing(void **state) {
+    (void)state;
+    for (int bits = 0; bits < 4; bits++) {
+        struct scene s = {.is_stream = bits & 1, .is_provisioned = bits & 2, .n_backends = 2};
+        begin(&s);
+        rig_answer(&s.rc, 200, s.is_stream ? RIG_STREAM : RIG_JSON);
+        enum call_action a =
+            call_on_fail_unseen(&s.rc.call, &s.rig.env, ST_UPSTREAM_GARBAGE, STR("chunk size"));
+        assert_int_equal(a, CALL_REPLY);
+        check_end(&s, &(struct expected){0, ST_UPSTREAM_GARBAGE, 502, -1, 0, -1});
+        check_error_body(&s.rc, ST_UPSTREAM_GARBAGE);
+        assert_int_equal(s.rc.n_tried, 1); /* the request is gone: no other backend */
+        end(&s);
+    }
+}
+
 static void any_other_answer_that_breaks_off_has_nothing_put_behind_it(void **state) {
     (void)state;
     for (int m = GONE_AFTER_HEAD; m <= GONE_MID_ANSWER; m++) {
@@ -682,6 +698,7 @@ int main(void) {
         cmocka_unit_test(when_all_fail_the_last_one_is_told_but_429_above_all),
         cmocka_unit_test(a_backend_that_waits_makes_it_429_even_if_this_call_never_asked_it),
         cmocka_unit_test(a_stream_that_breaks_off_ends_with_an_error_event_and_is_not_repeated),
+        cmocka_unit_test(an_answer_of_which_nothing_was_seen_becomes_an_error_and_costs_nothing),
         cmocka_unit_test(any_other_answer_that_breaks_off_has_nothing_put_behind_it),
         cmocka_unit_test(what_a_backend_says_it_did_is_believed_as_far_as_it_can_be_true),
         cmocka_unit_test(usage_beyond_what_the_call_can_have_cost_is_capped_and_told),
