@@ -33,6 +33,7 @@ need_run() {
     need node-llhttp "the HTTP/1.1 parser, as C source"
     need libsimdjson-dev "the JSON reader"
     need libssl-dev "TLS and hashes"
+    need libxxhash-dev "the hash by which texts are known again"
     need libsqlite3-dev "the database of the control plane"
 }
 

@@ -10,6 +10,7 @@ static const struct command commands[] = {
     {"simulate", "run a model server that answers with simulated text and honest timing",
      cmd_simulate},
     {"bench", "measure a gateway: load generators and a cheap model server", cmd_bench},
+    {"tokenize", "count tokens as OpenAI's tokenizers do, exactly", cmd_tokenize},
     {"docs", "print the reference of errors, metrics or settings", cmd_docs},
     {"version", "print the version and what it was built with", cmd_version},
     {"help", "print this, or the help of a command", cmd_help},

@@ -11,18 +11,21 @@
  * merging crosses. So a Chinese sentence, which is one piece, becomes words that occur again.
  *
  * A unit of up to 15 bytes is one 16-byte number: its bytes, and in the last one its length and, in
- * the cache, the number of its tokens. Longer ones have lines of their own. Both caches have one
- * place for each hash, and the later unit takes it.
+ * the cache, the number of its tokens. Units with the same hash share a set,
+ * from which a new one pushes that which was in it longest; the one found last stands first. Longer
+ * units have lines of their own, one for each hash, and the later takes it.
  *
  * Units are worked off in batches: the first pass finds them and asks the memory for their places in
  * the cache, the second looks there. One by one, each would wait for the memory.
  */
 enum {
-    SHORT_BITS = 16, /* log2 of the places for short units: 1 MB */
+    SHORT_BITS = 15, /* log2 of the sets of short units: 2 MB */
+    WAYS = 4,        /* units in a set, which is one line of the processor's cache */
     SHORT_MAX = 15,
-    LONG_BITS = 13, /* of the places for longer ones: 512 KB */
+    LONG_BITS = 12, /* of the places for longer ones: 256 KB */
     LONG_MAX = 62,
     BATCH = 32,
+    LINE = 64,
 };
 
 struct short_unit {
@@ -36,7 +39,7 @@ struct long_unit {
 };
 
 struct token_cache {
-    struct short_unit short_units[1 << SHORT_BITS];
+    struct short_unit short_units[WAYS << SHORT_BITS];
     struct long_unit long_units[1 << LONG_BITS];
     struct vocabulary v;
     struct merge merge;
@@ -50,8 +53,10 @@ struct unit {
 };
 
 struct token_cache *token_cache_new(const struct vocabulary *v) {
-    /* Its pages come zeroed, and each when it is first used. */
-    struct token_cache *c = xcalloc(1, sizeof *c);
+    struct token_cache *c = aligned_alloc(LINE, (sizeof *c + LINE - 1) / LINE * LINE);
+    if (!c)
+        abort();
+    memset(c, 0, sizeof *c);
     c->v = *v;
     return c;
 }
@@ -143,15 +148,34 @@ static __attribute__((noinline)) int64_t count_anew(struct token_cache *c, const
     return (int64_t)merge_count(&c->merge, &c->v, (struct str){p, n});
 }
 
-static inline int64_t count_short(struct token_cache *c, const struct unit *u) {
-    struct short_unit *s = &c->short_units[u->place];
-    /* Equal but for the four bits of the number of tokens. */
-    uint64_t differ = (s->low ^ u->low) | ((s->high ^ u->high) & ~(UINT64_C(15) << 56));
-    if (LIKELY(differ == 0))
-        return (int64_t)(s->high >> 56 & 15);
+/* Equal but for the four bits of the number of tokens. */
+static inline bool is_unit(const struct short_unit *s, const struct unit *u) {
+    return ((s->low ^ u->low) | ((s->high ^ u->high) & ~(UINT64_C(15) << 56))) == 0;
+}
+
+static inline int64_t tokens_of(const struct short_unit *s) {
+    return (int64_t)(s->high >> 56 & 15);
+}
+
+static __attribute__((noinline)) int64_t find_short(struct token_cache *c, const struct unit *u) {
+    struct short_unit *s = &c->short_units[u->place * WAYS], found;
+    for (int i = 1; i < WAYS; i++) {
+        if (is_unit(&s[i], u)) {
+            found = s[i];
+            s[i] = s[0];
+            s[0] = found;
+            return tokens_of(&found);
+        }
+    }
     int64_t tokens = count_anew(c, u->p, u->n);
-    *s = (struct short_unit){u->low, u->high | (uint64_t)tokens << 56};
+    memmove(s + 1, s, (WAYS - 1) * sizeof *s);
+    s[0] = (struct short_unit){u->low, u->high | (uint64_t)tokens << 56};
     return tokens;
+}
+
+static inline int64_t count_short(struct token_cache *c, const struct unit *u) {
+    const struct short_unit *s = &c->short_units[u->place * WAYS];
+    return LIKELY(is_unit(s, u)) ? tokens_of(s) : find_short(c, u);
 }
 
 static inline int64_t count_long(struct token_cache *c, const struct unit *u) {
@@ -178,12 +202,18 @@ count_pattern(struct token_cache *c, const char *p, const char *stop, const char
             if (p == piece_end)
                 piece_end = next_piece(p, end);
             const char *next = unit_end(&c->v, p, piece_end);
+            if (UNLIKELY(next - p > TOKEN_PIECE_SURE && next > stop) &&
+                !is_run(&c->v, p, (size_t)(next - p))) {
+                n--;
+                stop = piece_end = p; /* ends both loops */
+                break;
+            }
             u->p = p;
             u->n = (uint32_t)(next - p);
             p = next;
             if (LIKELY(u->n <= SHORT_MAX)) {
                 key_short(u, end);
-                __builtin_prefetch(&c->short_units[u->place]);
+                __builtin_prefetch(&c->short_units[u->place * WAYS]);
             } else if (u->n <= LONG_MAX) {
                 key_long(u);
                 __builtin_prefetch(&c->long_units[u->place]);

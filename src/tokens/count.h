@@ -10,7 +10,7 @@
  * goes through utf8_repair first, or is counted somehow. Its bytes need not be followed by anything.
  *
  * A cache remembers pieces of text and how many tokens they have, compared in full, so it never
- * changes a count. It is bounded by its size, 1.5 MB, belongs to one thread, and serves one
+ * changes a count. It is bounded by its size, 2.3 MB, belongs to one thread, and serves one
  * vocabulary, whose block must outlive it. What happens to be in it says something of earlier texts, but
  * only in how long counting takes.
  */
@@ -30,8 +30,10 @@ int64_t token_count(struct token_cache *c, struct str text);
 /*
  * Counting in steps, for texts that would keep an event loop too long: counts a part of the text, of
  * about `budget` bytes and at least one piece, from byte *at on, and moves *at behind it. At the end
- * *at is the text's length. A single piece is never divided.
+ * *at is the text's length. A word of more than TOKEN_PIECE_SURE bytes that goes beyond the budget is
+ * left: then *at stays before it, and only a larger budget goes on. Words can be divided nowhere.
  */
+enum { TOKEN_PIECE_SURE = 8 << 10 };
 int64_t token_count_some(struct token_cache *c, struct str text, size_t budget, size_t *at);
 
 /* Appends the ids to `out` as uint32_t. ST_TOO_LARGE past its ceiling: 4 bytes for each of the text

@@ -30,14 +30,15 @@ enum {
  * ever written, so any number of threads may use one. */
 struct vocabulary {
     const struct vocabulary_head *head;
-    const uint64_t *tokens;    /* by rank: left and right half, next shorter prefix, length */
-    const uint64_t *nodes;     /* the tree of all tokens, byte by byte */
-    const uint32_t *roots;     /* its node behind each two bytes; 0 for none */
-    const uint32_t *pairs;     /* hash table: two tokens to the one that they merge into */
-    const uint64_t *seams;     /* bits: between which characters merging may happen */
-    const uint32_t *byte_rank; /* of each byte's own token */
-    const uint16_t *runs;      /* [byte][length]: tokens of a run of one ASCII byte */
-    const uint16_t *run_steps; /* [byte]: how many more 128 more bytes take */
+    const uint64_t *tokens;     /* by rank: left and right half, next shorter prefix, length */
+    const uint64_t *nodes;      /* the tree of all tokens, byte by byte */
+    const uint32_t *roots;      /* its node behind each two bytes; 0 for none */
+    const uint32_t *pairs;      /* hash table: two tokens to the one that they merge into */
+    const uint64_t *pair_field; /* bits: hashes of pairs that merge */
+    const uint64_t *seams;      /* bits: between which characters merging may happen */
+    const uint32_t *byte_rank;  /* of each byte's own token */
+    const uint16_t *runs;       /* [byte][length]: tokens of a run of one ASCII byte */
+    const uint16_t *run_steps;  /* [byte]: how many more 128 more bytes take */
 };
 
 /* The two that are linked in; made while building from the published ranks, whose SHA-256 was

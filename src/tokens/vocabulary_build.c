@@ -8,8 +8,9 @@ struct build {
     struct vocabulary v;      /* of what is there so far */
     const struct str *tokens; /* borrowed */
     uint32_t n_tokens;
-    uint64_t *packed; /* into the block */
-    uint32_t *pairs;  /* into the block */
+    uint64_t *packed;     /* into the block */
+    uint32_t *pairs;      /* into the block */
+    uint64_t *pair_field; /* into the block */
     /* The tree, owned. */
     uint64_t *nodes;
     uint8_t *is_base;          /* by number: some node's base */
@@ -33,6 +34,8 @@ static void add_pair(struct build *b, uint32_t left, uint32_t right, uint32_t ra
     while (b->pairs[i] != PAIR_FREE)
         i = (i + 1) & mask;
     b->pairs[i] = pair_print(hash) << TOKEN_BITS | rank;
+    uint32_t bit = pair_bit(hash);
+    b->pair_field[bit >> 6] |= UINT64_C(1) << (bit & 63);
 }
 
 /*
@@ -305,7 +308,7 @@ static uint32_t reserve(uint32_t *size, size_t bytes) {
 
 static uint32_t pair_bits_for(size_t n_tokens) {
     uint32_t bits = 10;
-    while (((size_t)1 << bits) < 2 * n_tokens)
+    while (((size_t)1 << bits) < n_tokens + n_tokens / 4)
         bits++;
     return bits;
 }
@@ -322,6 +325,7 @@ static enum status build_all(struct build *b, struct buf *out, enum token_patter
     h.tokens = reserve(&h.size, b->n_tokens * sizeof(uint64_t));
     h.roots = reserve(&h.size, N_ROOTS * sizeof(uint32_t));
     h.pairs = reserve(&h.size, pair_bytes);
+    h.pair_field = reserve(&h.size, (size_t)1 << (PAIR_FIELD_BITS - 3));
     h.seams = reserve(&h.size, seam_bytes);
     h.byte_rank = reserve(&h.size, 256 * sizeof(uint32_t));
     h.runs = reserve(&h.size, RUN_BYTES * RUN_LENGTHS * sizeof(uint16_t));
@@ -338,6 +342,7 @@ static enum status build_all(struct build *b, struct buf *out, enum token_patter
     TRY(vocabulary_open(&b->v, block, h.size, why));
     b->packed = (void *)(block + h.tokens);
     b->pairs = (void *)(block + h.pairs);
+    b->pair_field = (void *)(block + h.pair_field);
     TRY(add_bytes(b, (void *)(block + h.byte_rank), why));
     TRY(add_tokens(b, why));
     make_tree(b);

@@ -169,6 +169,34 @@ static void counts_in_steps(void **state) {
     buf_destroy(&text);
 }
 
+static void leaves_a_word_that_is_too_long_for_the_budget(void **state) {
+    (void)state;
+    enum { N = 20000 };
+    struct random dice = {5};
+    struct buf text;
+    buf_init(&text, 1 << 16);
+    buf_lit(&text, "one two ");
+    while (text.len < N)
+        buf_char(&text, (char)random_between(&dice, 'a', 'z'));
+    size_t at = 0;
+    assert_int_equal(token_count_some(o200k, buf_view(&text), 10000, &at), 2);
+    assert_int_equal(at, 7); /* the blank belongs to the word */
+    assert_int_equal(token_count_some(o200k, buf_view(&text), 10000, &at), 0);
+    assert_int_equal(at, 7);
+    assert_int_equal(2 + token_count_some(o200k, buf_view(&text), N, &at),
+                     token_count(o200k, buf_view(&text)));
+    assert_int_equal(at, N);
+    /* A run is counted at any length: that takes no time. */
+    buf_clear(&text);
+    while (text.len < N)
+        buf_char(&text, '-');
+    at = 0;
+    assert_int_equal(token_count_some(o200k, buf_view(&text), 1, &at),
+                     token_count(o200k, buf_view(&text)));
+    assert_int_equal(at, N);
+    buf_destroy(&text);
+}
+
 static void says_when_ids_have_no_room(void **state) {
     (void)state;
     struct buf ids;
@@ -236,6 +264,7 @@ int main(void) {
         cmocka_unit_test(counts_as_many_as_there_are_ids),
         cmocka_unit_test(counts_runs_of_any_byte_and_length),
         cmocka_unit_test(counts_in_steps),
+        cmocka_unit_test(leaves_a_word_that_is_too_long_for_the_budget),
         cmocka_unit_test(says_when_ids_have_no_room),
         cmocka_unit_test(counts_what_is_no_utf8_without_harm),
         cmocka_unit_test(repairs_text_as_decoders_do),

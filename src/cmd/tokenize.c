@@ -1,0 +1,223 @@
+/* tokenize.c - `weir tokenize`: exact token counts and ids of texts, as the gateway counts them. */
+#include "cmd/cmd.h"
+#include "tokens/count.h"
+#include "tokens/prompt.h"
+#include "tokens/utf8.h"
+#include "json/json.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* A line or a whole input: what the JSON reader takes, less room for the quotes. */
+enum { TEXT_MAX = JSON_TEXT_MAX - 64, OUT_MAX = 1 << 30 };
+
+static const char usage[] =
+    "usage: weir tokenize [OPTIONS] [TEXT...]\n\n"
+    "Counts tokens as OpenAI's tokenizers do, and prints one line of JSON for each text: the\n"
+    "number of tokens and their ids. Without TEXT, standard input is one text; bytes that are no\n"
+    "UTF-8 count as U+FFFD.\n";
+
+struct tokenizer {
+    struct token_cache *cache;
+    const struct prompt_rules *rules;
+    bool is_count_only;
+    struct buf ids, valid, out;
+};
+
+static enum status put_text(struct tokenizer *t, struct str text) {
+    struct json_writer w;
+    buf_clear(&t->out);
+    json_writer_init(&w, &t->out, 0);
+    json_begin_object(&w);
+    json_key(&w, STR("count"));
+    if (t->is_count_only) {
+        json_i64_value(&w, token_count(t->cache, text));
+    } else {
+        buf_clear(&t->ids);
+        TRY(token_ids(t->cache, text, &t->ids));
+        json_i64_value(&w, (int64_t)(t->ids.len / sizeof(uint32_t)));
+        json_key(&w, STR("ids"));
+        json_begin_array(&w);
+        for (size_t at = 0; at < t->ids.len; at += sizeof(uint32_t)) {
+            uint32_t id;
+            memcpy(&id, t->ids.p + at, sizeof id);
+            json_i64_value(&w, id);
+        }
+        json_end_array(&w);
+    }
+    json_end_object(&w);
+    buf_char(&t->out, '\n');
+    return buf_status(&t->out);
+}
+
+/* What a chat of these messages has, without ids: the framing has none that are published. */
+static enum status put_messages(struct tokenizer *t, struct json_value messages,
+                                struct problem *why) {
+    struct json_iter it, fields, parts;
+    struct json_value message, value, part, text;
+    struct str key;
+    int64_t tokens = t->rules->per_reply;
+    if (json_type(messages) != JSON_ARRAY)
+        return problem_set(why, ST_BAD_REQUEST, STR("messages"), "must be an array");
+    json_items(&it, messages);
+    while (json_next(&it, &message)) {
+        if (json_type(message) != JSON_OBJECT)
+            return problem_set(why, ST_BAD_REQUEST, STR("messages"), "must hold objects");
+        tokens += t->rules->per_message;
+        json_fields(&fields, message);
+        while (json_next_field(&fields, &key, &value)) {
+            if (str_eq(key, STR("name")))
+                tokens += t->rules->per_name;
+            tokens += token_count(t->cache, json_str(value));
+            json_items(&parts, value);
+            while (json_next(&parts, &part)) {
+                if (json_get(part, STR("text"), &text))
+                    tokens += token_count(t->cache, json_str(text));
+            }
+        }
+    }
+    buf_clear(&t->out);
+    buf_printf(&t->out, "{\"count\":%lld}\n", (long long)tokens);
+    return ST_OK;
+}
+
+static enum status put_line(struct tokenizer *t, struct json_doc *doc, struct str line,
+                            struct problem *why) {
+    struct json_value root, value;
+    TRY(json_parse(doc, line.p, line.n, &root, why));
+    if (json_get(root, STR("text"), &value) && json_type(value) == JSON_STRING)
+        return put_text(t, json_str(value));
+    if (json_get(root, STR("messages"), &value))
+        return put_messages(t, value, why);
+    return problem_set(why, ST_BAD_REQUEST, STR(""),
+                       "neither {\"text\": \"...\"} nor {\"messages\": [...]}");
+}
+
+static bool write_out(struct tokenizer *t) {
+    return fwrite(t->out.p, 1, t->out.len, stdout) == t->out.len;
+}
+
+static int run_lines(struct tokenizer *t) {
+    struct json_doc *doc = json_doc_new();
+    struct buf line;
+    int result = EXIT_OK;
+    char *p = NULL;
+    size_t room = 0;
+    ssize_t n;
+    buf_init(&line, JSON_TEXT_MAX);
+    for (long long number = 1; result == EXIT_OK && (n = getline(&p, &room, stdin)) > 0; number++) {
+        struct problem why = {0};
+        struct str text = {p, (size_t)n};
+        buf_clear(&line);
+        if (str_trim(text).n == 0)
+            continue;
+        buf_put(&line, text.p, text.n);
+        enum status st = buf_status(&line);
+        if (st == ST_OK && buf_reserve_slack(&line, 0, JSON_PADDING))
+            st = put_line(t, doc, buf_view(&line), &why);
+        if (st != ST_OK) {
+            fprintf(stderr, "weir tokenize: line %lld: %s%s%s\n", number, why.target,
+                    why.target[0] ? " " : "",
+                    why.message[0] ? why.message : status_info(st)->text.p);
+            result = EXIT_FAILED;
+        } else if (!write_out(t)) {
+            result = EXIT_FAILED;
+        }
+    }
+    free(p);
+    buf_destroy(&line);
+    json_doc_free(doc);
+    return result;
+}
+
+/* One text of bytes from outside. */
+static int run_text(struct tokenizer *t, struct str text) {
+    if (utf8_valid_prefix(text) < text.n) {
+        buf_clear(&t->valid);
+        if (utf8_repair(&t->valid, text) != ST_OK) {
+            fprintf(stderr, "weir tokenize: the text is too long\n");
+            return EXIT_FAILED;
+        }
+        text = buf_view(&t->valid);
+    }
+    if (put_text(t, text) != ST_OK) {
+        fprintf(stderr, "weir tokenize: the text has too many tokens to print them\n");
+        return EXIT_FAILED;
+    }
+    return write_out(t) ? EXIT_OK : EXIT_FAILED;
+}
+
+static int run_input(struct tokenizer *t) {
+    struct buf text;
+    char part[1 << 16];
+    buf_init(&text, TEXT_MAX);
+    for (size_t n; (n = fread(part, 1, sizeof part, stdin)) > 0;)
+        buf_put(&text, part, n);
+    int result = EXIT_FAILED;
+    if (ferror(stdin))
+        fprintf(stderr, "weir tokenize: standard input: %s\n", strerror(errno));
+    else if (buf_status(&text) != ST_OK)
+        fprintf(stderr, "weir tokenize: the text has more than %d bytes\n", TEXT_MAX);
+    else
+        result = run_text(t, buf_view(&text));
+    buf_destroy(&text);
+    return result;
+}
+
+int cmd_tokenize(int argc, char **argv) {
+    const char *encoding_name = NULL, *model = NULL;
+    bool is_lines = false;
+    struct tokenizer t = {0};
+    const struct option_row table[] = {
+        {"encoding", OPTION_TEXT, &encoding_name, 0, 0, "NAME",
+         "o200k_base (default) or cl100k_base"},
+        {"model", OPTION_TEXT, &model, 0, 0, "NAME", "the encoding and framing of this model"},
+        {"jsonl", OPTION_FLAG, &is_lines, 0, 0, NULL,
+         "read lines of {\"text\":...} or {\"messages\":[...]}"},
+        {"count", OPTION_FLAG, &t.is_count_only, 0, 0, NULL, "print no ids"},
+        {NULL, OPTION_FLAG, NULL, 0, 0, NULL, NULL},
+    };
+    int n_words = options_parse(table, usage, argc, argv);
+    if (n_words < 0)
+        return options_exit(n_words);
+    t.rules = prompt_rules_find(str_of(model ? model : "gpt-4o"));
+    enum prompt_encoding encoding = t.rules->encoding;
+    if (encoding_name) {
+        encoding = ENCODING_CL100K;
+        while (encoding < ENCODING_COUNT &&
+               !str_eq(prompt_encoding_names[encoding], str_of(encoding_name)))
+            encoding++;
+    }
+    if (encoding == ENCODING_UNKNOWN || encoding == ENCODING_COUNT) {
+        fprintf(stderr,
+                encoding_name
+                    ? "weir tokenize: --encoding must be o200k_base or cl100k_base, not \"%s\"\n"
+                    : "weir tokenize: nobody knows the encoding of --model %s\n",
+                encoding_name ? encoding_name : model);
+        return EXIT_USAGE;
+    }
+    if (is_lines && n_words > 0) {
+        fprintf(stderr, "weir tokenize: --jsonl reads standard input, and takes no texts\n");
+        return EXIT_USAGE;
+    }
+    struct vocabulary v = encoding == ENCODING_O200K ? vocabulary_o200k() : vocabulary_cl100k();
+    t.cache = token_cache_new(&v);
+    buf_init(&t.ids, OUT_MAX);
+    buf_init(&t.valid, OUT_MAX);
+    buf_init(&t.out, OUT_MAX);
+    int result = EXIT_OK;
+    if (is_lines)
+        result = run_lines(&t);
+    else if (n_words == 0)
+        result = run_input(&t);
+    for (int i = 1; i <= n_words && result == EXIT_OK; i++)
+        result = run_text(&t, str_of(argv[i]));
+    if (fflush(stdout) != 0)
+        result = EXIT_FAILED;
+    token_cache_free(t.cache);
+    buf_destroy(&t.ids);
+    buf_destroy(&t.valid);
+    buf_destroy(&t.out);
+    return result;
+}
