@@ -24,6 +24,8 @@ void hash_hmac_sha256(struct str key, struct str data, uint8_t out[SHA256_SIZE])
 
 void base64url_put(struct buf *out, struct str bytes) {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    if (bytes.n == 0) /* an empty buffer may have no memory to point to */
+        return;
     char *at = buf_reserve(out, (bytes.n * 4 + 2) / 3);
     if (!at)
         return;
@@ -55,7 +57,7 @@ static int digit_value(char c) {
 
 bool base64url_take(struct buf *out, struct str text) {
     if (text.n == 0)
-        return true; /* the empty buffer may have no memory to point to */
+        return true;
     if (text.n % 4 == 1)
         return false;
     size_t before = out->len;

@@ -37,12 +37,12 @@ enum service_path service_route(struct str path, struct str *tenant) {
     };
     struct str segments[4] = {{0}}, segment;
     size_t n = 0;
+    *tenant = (struct str){0};
     while (target_segment(&path, &segment)) {
         if (n == ARRAY_LEN(segments))
             return SERVICE_NOT_OURS;
         segments[n++] = segment;
     }
-    *tenant = (struct str){0};
     if (n == 2 && str_ieq(segments[0], STR("metadata")) && str_ieq(segments[1], STR("endpoints")))
         return SERVICE_METADATA;
     if (n == 2 && str_ieq(segments[0], STR("msi")) && str_ieq(segments[1], STR("token")))

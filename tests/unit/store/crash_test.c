@@ -10,7 +10,7 @@
 #include <sys/wait.h>
 
 #include "store/store.h"
-#include "unit/store/folder.h"
+#include "support/folder.h"
 #include "unit/store/lossy.h"
 
 /*

@@ -11,7 +11,7 @@
 #include <sys/resource.h>
 
 #include "store/store.h"
-#include "unit/store/folder.h"
+#include "support/folder.h"
 
 static struct store *open_store(void **state) {
     struct folder *f = *state;

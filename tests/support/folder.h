@@ -1,6 +1,6 @@
 /* folder.h - a folder for one test, gone when it ends. */
-#ifndef TESTS_STORE_FOLDER_H
-#define TESTS_STORE_FOLDER_H
+#ifndef SUPPORT_FOLDER_H
+#define SUPPORT_FOLDER_H
 
 #include <ftw.h>
 #include <stdio.h>
