@@ -260,16 +260,17 @@ static bool is_in_reach(const struct place *from, enum reach reach, const struct
 
 /* ---- quota ---- */
 
+/* "subscription/location/sku/format.model" in lower case, or without the last part. */
 static struct str quota_text(const struct ledger_quota_key *k, char *out) {
-    char raw[KEY_MAX];
-    int n =
-        sku_is_provisioned(k->sku)
-            ? snprintf(raw, KEY_MAX, "%.*s/%.*s/%d", STR_ARG(k->subscription), STR_ARG(k->location),
-                       (int)k->sku)
-            : snprintf(raw, KEY_MAX, "%.*s/%.*s/%d/%.*s.%.*s", STR_ARG(k->subscription),
-                       STR_ARG(k->location), (int)k->sku, STR_ARG(k->format), STR_ARG(k->model));
-    assert(n < KEY_MAX);
-    return lower((struct str){raw, (size_t)n}, out);
+    const char digit = (char)('0' + (int)k->sku);
+    const struct str parts[] = {k->subscription, STR("/"),  k->location, STR("/"), {&digit, 1},
+                                STR("/"),        k->format, STR("."),    k->model};
+    size_t n_parts = sku_is_provisioned(k->sku) ? 5 : ARRAY_LEN(parts), n = 0;
+    for (size_t i = 0; i < n_parts; i++) {
+        assert(parts[i].n <= KEY_MAX - n);
+        n += lower(parts[i], out + n).n;
+    }
+    return (struct str){out, n};
 }
 
 static struct quota_book *quota_find(const struct ledger *l, const struct ledger_quota_key *k) {

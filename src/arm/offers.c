@@ -4,7 +4,6 @@
 #include "base/wide.h"
 #include "model/resource_id.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 enum {
@@ -148,29 +147,41 @@ int64_t offers_default_quota(const struct offers *o, struct str format, struct s
     return find(o, model, sku)->quota;
 }
 
+/* The parts one after the other, cut at OFFERS_NAME_MAX. By hand, since the list of usages has a
+ * hundred and more names and printf took most of its time. */
+static struct str join(char *out, const struct str *parts, size_t n_parts) {
+    size_t n = 0;
+    for (size_t i = 0; i < n_parts; i++) {
+        size_t take = size_min(parts[i].n, OFFERS_NAME_MAX - n);
+        if (take > 0)
+            memcpy(out + n, parts[i].p, take);
+        n += take;
+    }
+    return (struct str){out, n};
+}
+
 struct str offers_quota_name(struct str format, struct str model, enum sku sku, char *out) {
-    int n = sku_is_provisioned(sku)
-                ? snprintf(out, OFFERS_NAME_MAX, "OpenAI.%.*s", STR_ARG(sku_names[sku]))
-                : snprintf(out, OFFERS_NAME_MAX, "%s.%.*s.%.*s",
-                           str_ieq(format, STR("OpenAI")) ? "OpenAI" : "AIServices",
-                           STR_ARG(sku_names[sku]), STR_ARG(model));
-    return (struct str){out, size_min((size_t)n, OFFERS_NAME_MAX - 1)};
+    bool is_shared = sku_is_provisioned(sku);
+    bool is_openai = is_shared || str_ieq(format, STR("OpenAI"));
+    const struct str parts[] = {is_openai ? STR("OpenAI.") : STR("AIServices."), sku_names[sku],
+                                STR("."), model};
+    return join(out, parts, is_shared ? 2 : 4);
 }
 
 struct str offers_quota_title(struct str model, enum sku sku, char *out) {
     /* The names that clients show since 2024; those of the other two standard SKUs are ours, in the
      * same words. */
-    static const char *const titles[SKU_COUNT] = {
-        [SKU_STANDARD] = "Tokens Per Minute (thousands) - ",
-        [SKU_DATA_ZONE_STANDARD] = "Tokens Per Minute (thousands) - Data Zone Standard - ",
-        [SKU_GLOBAL_STANDARD] = "Tokens Per Minute (thousands) - Global Standard - ",
-        [SKU_PROVISIONED] = "Provisioned Managed Throughput Unit",
-        [SKU_DATA_ZONE_PROVISIONED] = "Data Zone Provisioned Managed Throughput Unit",
-        [SKU_GLOBAL_PROVISIONED] = "Global Provisioned Managed Throughput Unit",
+    static const struct str titles[SKU_COUNT] = {
+        [SKU_STANDARD] = STR_INIT("Tokens Per Minute (thousands) - "),
+        [SKU_DATA_ZONE_STANDARD] =
+            STR_INIT("Tokens Per Minute (thousands) - Data Zone Standard - "),
+        [SKU_GLOBAL_STANDARD] = STR_INIT("Tokens Per Minute (thousands) - Global Standard - "),
+        [SKU_PROVISIONED] = STR_INIT("Provisioned Managed Throughput Unit"),
+        [SKU_DATA_ZONE_PROVISIONED] = STR_INIT("Data Zone Provisioned Managed Throughput Unit"),
+        [SKU_GLOBAL_PROVISIONED] = STR_INIT("Global Provisioned Managed Throughput Unit"),
     };
-    struct str of = sku_is_provisioned(sku) ? STR("") : model;
-    int n = snprintf(out, OFFERS_NAME_MAX, "%s%.*s", titles[sku], STR_ARG(of));
-    return (struct str){out, size_min((size_t)n, OFFERS_NAME_MAX - 1)};
+    const struct str parts[] = {titles[sku], model};
+    return join(out, parts, sku_is_provisioned(sku) ? 1 : 2);
 }
 
 bool offers_quota_of(const struct catalog *c, struct str name, enum sku *sku, struct str *format,
