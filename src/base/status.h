@@ -40,6 +40,7 @@
     X(NO_BACKEND,          503, "NoBackend",               "server_error",          "no_backend",           "No model server is configured or available for this deployment.") \
     X(SHUTTING_DOWN,       503, "ServiceUnavailable",      "server_error",          "shutting_down",        "The server is shutting down.")                                 \
     X(OVERLOADED,          503, "ServiceUnavailable",      "server_error",          "overloaded",           "The server has no room for another connection.")               \
+    X(NO_ROOM,             503, "ServiceUnavailable",      "server_error",          "no_room",              "The server holds as many request bodies as it has room for. Please retry after a second.") \
     X(UPSTREAM_TIMEOUT,    504, "UpstreamTimeout",         "server_error",          "upstream_timeout",     "The model server did not answer in time.")                     \
     X(VERSION_NOT_SUPPORTED, 505, "HttpVersionNotSupported", "invalid_request_error", "version_not_supported", "This server speaks HTTP/1.1 and HTTP/1.0.")                 \
     X(IO_FAILED,           500, "IoFailed",                "server_error",          "io_failed",            "Reading or writing failed.")                                  \

@@ -4,7 +4,10 @@
 #include "call/call_private.h"
 #include "json/error.h"
 
-enum { REPLY_MAX = 1 << 20 };
+enum {
+    REPLY_MAX = 1 << 20,
+    NO_ROOM_RETRY_MS = 1000, /* nobody knows; in a second most bodies have been answered */
+};
 
 /* --- beginning and end --- */
 
@@ -215,6 +218,8 @@ enum call_action call_refuse(struct call *c, enum status st, const struct proble
     c->reply_status = info->http;
     c->receipt.outcome = st;
     c->receipt.http_status = info->http;
+    if (st == ST_NO_ROOM)
+        c->receipt.retry_after_ms = NO_ROOM_RETRY_MS;
     buf_clear(&c->reply_body);
     json_put_error(&c->reply_body, st, why);
     return CALL_REPLY;

@@ -42,7 +42,7 @@ static void put_common_fields(const struct call *c, struct buf *out) {
 void call_put_reply_fields(const struct call *c, struct buf *out) {
     put_common_fields(c, out);
     buf_lit(out, "Content-Type: application/json\r\n");
-    if (c->reply_status == 429) {
+    if (c->reply_status == 429 || c->receipt.outcome == ST_NO_ROOM) {
         http_put_field_i64(out, STR("retry-after-ms"), i64_max(1, c->receipt.retry_after_ms));
         http_put_field_i64(out, STR("retry-after"),
                            i64_max(1, (c->receipt.retry_after_ms + 999) / 1000));

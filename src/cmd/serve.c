@@ -375,6 +375,8 @@ static void make_workers(struct app *a) {
                    .body_ms = s->body_timeout_ms,
                    .idle_ms = s->idle_timeout_ms,
                    .stall_ms = s->stall_timeout_ms,
+                   /* One body must fit, and double on the way there. */
+                   .bodies_bytes = i64_max(s->body_memory / a->n_workers, 2 * s->body_limit),
                    .n_connections = (int)(s->max_connections + a->n_workers - 1) / a->n_workers},
         .n_loops = a->n_workers,
     };

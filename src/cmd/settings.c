@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { N_ROWS = 19, FILE_MAX = 1 << 20 };
+enum { N_ROWS = 20, FILE_MAX = 1 << 20 };
 
 #define MINUTE_MS INT64_C(60000)
 #define HOUR_MS INT64_C(3600000)
@@ -26,6 +26,7 @@ static void fill_rows(struct settings *s, struct option_row rows[N_ROWS + 1]) {
         {"loops", OPTION_NUMBER, &s->loops, 0, 64, "N", "event loops; 0 takes one per processor"},
         {"drain-grace", OPTION_DURATION, &s->drain_grace_ms, 0, 24 * HOUR_MS, "TIME", "at SIGTERM, calls in hand may go on for this long"},
         {"body-limit", OPTION_SIZE, &s->body_limit, 1024, INT64_C(1) << 28, "SIZE", "the largest request body"},
+        {"body-memory", OPTION_SIZE, &s->body_memory, 1 << 20, INT64_C(1) << 40, "SIZE", "memory for request bodies, over all connections; more are refused with 503"},
         {"head-limit", OPTION_SIZE, &s->head_limit, 1024, 64 << 10, "SIZE", "the largest request head"},
         {"max-connections", OPTION_NUMBER, &s->max_connections, 1, 1000000, "N", "client connections at once, over all loops"},
         {"head-timeout", OPTION_DURATION, &s->head_timeout_ms, 100, HOUR_MS, "TIME", "a request's head must be complete this long after its first byte"},
@@ -52,6 +53,7 @@ void settings_init(struct settings *s) {
         .access_log = "",
         .drain_grace_ms = 30000,
         .body_limit = 32 << 20,
+        .body_memory = 1 << 30,
         .head_limit = 32 << 10,
         .max_connections = 20000,
         .head_timeout_ms = 10000,

@@ -8,7 +8,7 @@ struct settings {
     const char *config, *listen, *tls_listen, *tls_cert, *tls_key, *ops_listen;
     const char *resources, *data_dir, *access_log;
     int64_t loops, drain_grace_ms;
-    int64_t body_limit, head_limit, max_connections;
+    int64_t body_limit, body_memory, head_limit, max_connections;
     int64_t head_timeout_ms, body_timeout_ms, idle_timeout_ms, stall_timeout_ms, name_ttl_ms;
     char *file_text; /* owned: the texts of a file's values */
 };

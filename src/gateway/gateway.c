@@ -73,6 +73,8 @@ static void on_flush(void *arg) {
     set_wall_clock(g);
     metric_add(&g->metrics.connections,
                server_connections(g->server) - metric_read(&g->metrics.connections));
+    metric_add(&g->metrics.body_bytes,
+               server_bodies_bytes(g->server) - metric_read(&g->metrics.body_bytes));
 }
 
 static void write_line(struct gateway *g, const struct gateway_call *gc) {

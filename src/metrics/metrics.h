@@ -22,6 +22,7 @@
     X(CANCELLED,             counter,   "weir_upstream_cancelled_total",        "",                    "Upstream requests given up because the caller left.")                \
     X(LOG_LINES,             counter,   "weir_access_log_lines_total",          "",                    "Lines handed to the access log.")                                    \
     X(CONNECTIONS,           gauge,     "weir_client_connections",              "",                    "Open client connections.")                                           \
+    X(BODY_BYTES,            gauge,     "weir_request_body_bytes",              "",                    "Memory that request bodies hold, up to body-memory.")                \
     X(CALLS_IN_FLIGHT,       gauge,     "weir_calls_in_flight",                 "",                    "Calls that are not settled yet.")                                    \
     X(START_TIME,            gauge,     "weir_start_time_seconds",              "",                    "When this process started, seconds since 1970.")                     \
     X(SNAPSHOT,              gauge,     "weir_configuration_generation",        "",                    "How often the configuration was loaded since the start.")            \
@@ -76,7 +77,7 @@ void histogram_observe(struct histogram *h, int64_t us);
 struct metrics_shard {
     metric_cell calls[ST_COUNT];   /* by outcome */
     metric_cell refused[ST_COUNT]; /* requests that never became a call */
-    metric_cell retries, cancelled, log_lines, connections, in_flight;
+    metric_cell retries, cancelled, log_lines, connections, body_bytes, in_flight;
     struct histogram admission, first_byte, duration;
 };
 

@@ -122,6 +122,7 @@ void ops_put_metrics(const struct ops_source *s, int64_t now_ns, struct buf *out
     put_sum(s, M_CANCELLED, SHARD(cancelled), out);
     put_sum(s, M_LOG_LINES, SHARD(log_lines), out);
     put_sum(s, M_CONNECTIONS, SHARD(connections), out);
+    put_sum(s, M_BODY_BYTES, SHARD(body_bytes), out);
     put_sum(s, M_CALLS_IN_FLIGHT, SHARD(in_flight), out);
     metrics_put_header(out, M_START_TIME);
     metrics_put_sample(out, M_START_TIME, NULL, 0, s->started_s, 1);

@@ -9,6 +9,9 @@
  * with what stands between them and the fields of our own. */
 enum { HEAD_SCRATCH = 96 << 10, SPARE_BODIES = 16, SPARE_BODY_MAX = 64 << 10 };
 
+/* Bodies of up to this size are served while large ones find no room any more. */
+enum { SMALL_BODY = 64 << 10, SMALL_BODIES_SHARE = 8 };
+
 /* A client that has left more than this of its answers unread gets its next request begun later. */
 enum { UNREAD_MAX = 256 << 10 };
 
@@ -37,6 +40,7 @@ struct server {
     bool is_draining;
     struct buf spare[SPARE_BODIES]; /* memory for bodies, kept from one request to the next */
     int n_spare;
+    int64_t held; /* bytes of memory of bodies and of what was sent ahead; the application's too */
 };
 
 struct exchange {
@@ -65,6 +69,27 @@ static void set_state(struct exchange *x, enum state next) {
     list_append(&x->server->exchanges[next], &x->in_state);
 }
 
+/* --- memory of requests --- */
+
+/* Frees what counted as held. */
+static void drop_bytes(struct server *s, struct buf *b) {
+    s->held -= (int64_t)b->cap;
+    buf_destroy(b);
+}
+
+/* Room for n more bytes of b, counted as held; NULL past b's ceiling. */
+static char *hold_bytes(struct server *s, struct buf *b, size_t n, size_t slack) {
+    int64_t before = (int64_t)b->cap;
+    char *at = buf_reserve_slack(b, n, slack);
+    s->held += (int64_t)b->cap - before;
+    return at;
+}
+
+static bool has_room(const struct server *s, size_t n, bool is_small) {
+    int64_t limit = s->limits.bodies_bytes;
+    return s->held + (int64_t)n <= limit - (is_small ? 0 : limit / SMALL_BODIES_SHARE);
+}
+
 /* --- the end of a connection --- */
 
 /* Takes the exchange out of the server; `how` ends the connection. */
@@ -79,8 +104,8 @@ static void release(struct exchange *x, void (*how)(struct conn *c)) {
         s->head_owner = NULL;
     how(x->conn);
     http_reader_destroy(&x->reader);
-    buf_destroy(&x->body);
-    buf_destroy(&x->ahead);
+    drop_bytes(s, &x->body);
+    drop_bytes(s, &x->ahead);
     if (!x->is_parsing)
         free(x);
     if (s->n_exchanges == 0 && s->on_idle) {
@@ -149,6 +174,7 @@ bool exchange_take_back(struct exchange *x) {
 
 /* Turns to what was sent ahead. */
 static void go_on(struct exchange *x) {
+    struct server *s = x->server; /* the exchange may be gone in the end */
     if (x->is_ahead_paused) {
         x->is_ahead_paused = false;
         conn_resume(x->conn);
@@ -157,7 +183,7 @@ static void go_on(struct exchange *x) {
         struct buf ahead = x->ahead;
         buf_init(&x->ahead, SERVER_AHEAD_MAX + 65536);
         parse(x, buf_view(&ahead));
-        buf_destroy(&ahead);
+        drop_bytes(s, &ahead);
     }
 }
 
@@ -258,11 +284,13 @@ static void refuse(struct exchange *x, enum status st, const char *text) {
 static void take_spare(struct server *s, struct buf *body) {
     if (s->n_spare && !body->p) {
         *body = s->spare[--s->n_spare];
+        s->held += (int64_t)body->cap;
         body->ceiling = s->limits.body_bytes;
     }
 }
 
 void server_recycle(struct server *s, struct buf *body) {
+    s->held -= (int64_t)body->cap;
     if (body->p && s->n_spare < SPARE_BODIES && body->cap <= SPARE_BODY_MAX) {
         buf_clear(body);
         s->spare[s->n_spare++] = *body;
@@ -287,6 +315,12 @@ static void on_head(struct exchange *x) {
         refuse(x, ST_TOO_LARGE, NULL);
         return;
     }
+    bool is_small = h->content_length >= 0 && h->content_length <= SMALL_BODY;
+    size_t at_once = size_min((size_t)i64_max(0, h->content_length), 65536);
+    if ((h->content_length > 0 || h->is_chunked) && !has_room(s, at_once, is_small)) {
+        refuse(x, ST_NO_ROOM, NULL);
+        return;
+    }
     deadline_set(&s->body_deadline, s->loop, &x->deadline, x);
     if (s->handler->on_head)
         s->handler->on_head(s->arg, x);
@@ -300,11 +334,17 @@ static void on_head(struct exchange *x) {
      * grows as it arrives, so a claim of 32 MiB alone costs nothing. */
     take_spare(s, &x->body);
     if (h->content_length > 0)
-        buf_reserve_slack(&x->body, size_min((size_t)h->content_length, 65536), CONN_SLACK);
+        (void)hold_bytes(s, &x->body, at_once, CONN_SLACK);
 }
 
 static void on_body(struct exchange *x, struct str piece) {
-    char *at = buf_reserve_slack(&x->body, piece.n, CONN_SLACK);
+    struct server *s = x->server;
+    size_t len = x->body.len + piece.n;
+    if (len + CONN_SLACK > x->body.cap && !has_room(s, piece.n, len <= SMALL_BODY)) {
+        refuse(x, ST_NO_ROOM, NULL);
+        return;
+    }
+    char *at = hold_bytes(s, &x->body, piece.n, CONN_SLACK);
     if (!at) {
         refuse(x, ST_TOO_LARGE, NULL);
         return;
@@ -321,8 +361,11 @@ static void on_complete(struct exchange *x) {
 
 /* Keeps what belongs to later requests; stops reading when that is too much. */
 static void keep_ahead(struct exchange *x, struct str in) {
-    buf_put(&x->ahead, in.p, in.n);
-    if (x->ahead.len > SERVER_AHEAD_MAX && !x->is_ahead_paused) {
+    struct server *s = x->server;
+    if (hold_bytes(s, &x->ahead, in.n, 0))
+        buf_put(&x->ahead, in.p, in.n);
+    bool is_too_much = x->ahead.len > SERVER_AHEAD_MAX || (x->ahead.len && !has_room(s, 0, true));
+    if (is_too_much && !x->is_ahead_paused) {
         x->is_ahead_paused = true;
         conn_hold(x->conn);
     }
@@ -473,6 +516,7 @@ struct server *server_new(struct loop *l, const struct server_limits *limits,
         .idle_ms = or_default(limits->idle_ms, 75000),
         .stall_ms = or_default(limits->stall_ms, 60000),
         .n_connections = (int)or_default(limits->n_connections, 20000),
+        .bodies_bytes = or_default(limits->bodies_bytes, INT64_MAX),
     };
     for (int i = 0; i < N_STATES; i++)
         list_init(&s->exchanges[i]);
@@ -536,6 +580,10 @@ int server_connections(const struct server *s) {
     return s->n_exchanges;
 }
 
+int64_t server_bodies_bytes(const struct server *s) {
+    return s->held;
+}
+
 /* --- looking at an exchange --- */
 
 const struct http_head *exchange_head(const struct exchange *x) {
@@ -554,7 +602,7 @@ struct buf exchange_take_body(struct exchange *x) {
 
 void exchange_drop_request(struct exchange *x) {
     http_reader_drop_head(&x->reader);
-    buf_destroy(&x->body);
+    drop_bytes(x->server, &x->body);
     buf_init(&x->body, x->server->limits.body_bytes);
 }
 

@@ -47,6 +47,11 @@ struct server_limits {
     int64_t idle_ms;   /* between requests [75 s, as nginx's keepalive_timeout] */
     int64_t stall_ms;  /* an answer of which the client takes nothing [60 s] */
     int n_connections; /* at once [20,000] */
+    /* Memory for bodies, and for bytes of pipelined requests, over all connections, from their first byte
+     * until exchange_drop_request or server_recycle. Its last eighth is for bodies of up to 64 KiB. A body
+     * that finds no room is refused with ST_NO_ROOM; none waits for room, since those that hold it may
+     * wait too. Exceeded by one growing body at most [no limit]. */
+    int64_t bodies_bytes;
 };
 
 struct server *server_new(struct loop *l, const struct server_limits *limits,
@@ -67,6 +72,9 @@ void server_free(struct server *s);
 
 int server_connections(const struct server *s);
 
+/* What counts against bodies_bytes now. */
+int64_t server_bodies_bytes(const struct server *s);
+
 /* --- an exchange --- */
 
 const struct http_head *exchange_head(const struct exchange *x);
@@ -74,10 +82,11 @@ const struct http_head *exchange_head(const struct exchange *x);
 /* The request's body with CONN_SLACK readable bytes behind it; empty in on_head. */
 struct str exchange_body(const struct exchange *x);
 
-/* Takes the body out of the exchange: the caller owns the buffer. */
+/* Takes the body out of the exchange: the caller owns the buffer, until he gives it to server_recycle. */
 struct buf exchange_take_body(struct exchange *x);
 
-/* Gives the memory of a body back that exchange_take_body gave, for the next request to use. */
+/* Gives the memory of a body back that exchange_take_body gave, for the next request to use. An empty one
+ * is fine. */
 void server_recycle(struct server *s, struct buf *body);
 
 /* Lets go of the request's head and body, once they are of no more use. */

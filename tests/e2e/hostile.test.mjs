@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import net from 'node:net';
-import { test } from 'node:test';
+import { describe, test } from 'node:test';
 import {
-    answerBytes, chatCall, chatTarget, completionOf, delay, fakeBackend, rawConnection, requestBytes, resourceSet, spawnGateway, until,
+    answerBytes, chatCall, chatTarget, chunk, completionOf, delay, fakeBackend, rawConnection, requestBytes, resourceSet, spawnGateway, until,
 } from './support.mjs';
 
 const body = { messages: [{ role: 'user', content: 'Where does this river end?' }], max_tokens: 5 };
@@ -116,4 +116,59 @@ test('fields that Connection names stay here, in both directions', async (t) => 
     assert.equal(answer.headers['x-hop'], undefined);
     assert.equal(answer.headers['x-end'], '2');
     client.destroy();
+});
+
+describe('request bodies beyond the memory for them', () => {
+    const claimed = 3 << 20;
+    const target = chatTarget('standard');
+    const large = requestBytes(target, { ...body, user: 'p'.repeat(claimed) });
+
+    async function fullGateway(t, { framing }) {
+        const backend = await fakeBackend(t, (r) => r.write(answerBytes(completionOf('x'))));
+        const gateway = await spawnGateway(t, { resources: resourceSet([backend.url]), args: ['--body-memory', '8M', '--body-limit', '4M'] });
+        const before = residentMb(gateway.pid);
+        const head = Buffer.from(large.subarray(0, large.indexOf('\r\n\r\n') + 4).toString()
+            .replace(/content-length: \d+/, framing === 'chunks' ? 'transfer-encoding: chunked' : '$&'));
+        const piece = Buffer.alloc(100_000, ' ');
+        const clients = Array.from({ length: 60 }, () => {
+            const c = rawConnection(gateway.url);
+            c.write(head);
+            return c;
+        });
+        // A little from each in turn, as slow senders do, up to 2 MB each: 120 MB in all.
+        for (let i = 0; i < 20; i++) {
+            for (const c of clients) if (!c.hasEnded()) c.write(framing === 'chunks' ? chunk(piece) : piece);
+            await delay(10);
+        }
+        return { backend, gateway, before, clients };
+    }
+
+    for (const framing of ['a length', 'chunks']) {
+        test(`are refused with 503, those that are there stay, and small ones are served all the while (sent in ${framing})`, async (t) => {
+            const { gateway, before, clients } = await fullGateway(t, { framing });
+            const refused = () => clients.filter((c) => c.bytes().length > 0);
+            await until(() => refused().length >= 40);
+            for (const c of refused()) {
+                const answer = await c.response();
+                assert.equal(answer.status, 503);
+                assert.equal(answer.headers['retry-after'], '1');
+                assert.equal(answer.headers.connection, 'close');
+            }
+            assert.ok(refused().length < clients.length, 'nobody was left');
+            assert.ok(residentMb(gateway.pid) - before < 60, `${residentMb(gateway.pid)} MB after ${before} MB`);
+            for (let i = 0; i < 20; i++) assert.equal((await chatCall(gateway, { ...body, user: 'p'.repeat(i * 3000) })).status, 200);
+            await until(async () => (await gateway.metric('weir_request_body_bytes')) > 1 << 20);
+            assert.ok((await gateway.metric('weir_request_body_bytes')) < 14 << 20);
+            // All leave: nothing is held any more, and large ones are served again.
+            for (const c of clients) c.destroy();
+            await until(async () => (await gateway.metric('weir_request_body_bytes')) === 0);
+            const client = rawConnection(gateway.url);
+            for (let i = 0; i < 5; i++) {
+                client.write(large);
+                assert.equal((await client.response()).status, 200);
+            }
+            client.destroy();
+            await until(async () => (await gateway.metric('weir_request_body_bytes')) === 0);
+        });
+    }
 });
