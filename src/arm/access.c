@@ -363,6 +363,17 @@ const struct access_assignment *access_next(const struct access *a, size_t *at) 
 
 /* ---- judgement ---- */
 
+struct access *access_copy(const struct access *a, const struct siphash_key *key) {
+    struct access *copy = access_new(key);
+    const struct access_assignment *x;
+    for (size_t at = 0; (x = access_next(a, &at)) != NULL;) {
+        enum access_outcome done = access_assign(copy, x);
+        assert(done == ACCESS_DONE);
+        (void)done;
+    }
+    return copy;
+}
+
 static bool allows(const struct access *a, struct str principal, struct str action,
                    struct str scope, bool is_data, bool or_below) {
     const struct holder *h = find_lower(&a->by_principal, principal);

@@ -71,6 +71,10 @@ const struct access_assignment *access_find(const struct access *a, struct str i
 /* The iterator over all, in the order of their ids; *at starts at 0. NULL past the last. */
 const struct access_assignment *access_next(const struct access *a, size_t *at);
 
+/* All assignments again, for readers on other threads: what only `const` functions are asked of may be
+ * asked by any number of threads at once. */
+struct access *access_copy(const struct access *a, const struct siphash_key *key);
+
 /* Whether one of the principal's roles, at `scope` or above, has the action. */
 bool access_allows(const struct access *a, struct str principal, struct str action,
                    struct str scope);

@@ -174,6 +174,10 @@ void arm_acting(struct arm *arm, uint64_t version, int64_t now_ms, struct arm_ch
 bool arm_may(const struct arm *arm, const struct arm_caller *caller, struct str action,
              bool is_data_action, struct str scope);
 
+/* Who has which role where, as it is now: for the data plane to read. The caller frees it
+ * (access_free). */
+struct access *arm_copy_access(const struct arm *arm);
+
 /* What falls due by itself: soft-deleted accounts are purged, old operations forgotten. Returns when
  * to call again, INT64_MAX when nothing waits. */
 int64_t arm_tick(struct arm *arm, int64_t now_ms, struct arm_changes *changes);

@@ -39,6 +39,10 @@ struct arm *arm_new(const struct arm_settings *settings, const struct siphash_ke
     return arm;
 }
 
+struct access *arm_copy_access(const struct arm *arm) {
+    return access_copy(arm->access, &arm->hash);
+}
+
 void arm_set_data_endpoint(struct arm *arm, struct str url) {
     free((char *)(uintptr_t)arm->settings.data_endpoint.p);
     arm->settings.data_endpoint = str_of(str_dup(url));
@@ -211,9 +215,10 @@ static enum status compile_capacity(struct arm *arm, struct snapshot **out, stru
     return st;
 }
 
-static enum status check_all(struct arm *arm, const struct row *changed, struct problem *why) {
+/* All of it; good for keeps too, as long as nothing is sold. */
+static enum status check_all(struct arm *arm, const struct row *changed, struct snapshot **out,
+                             struct problem *why) {
     struct resources *set = resources_new();
-    struct snapshot *s = NULL;
     struct buf text, request;
     buf_init(&text, DOCUMENTS_MAX);
     buf_init(&request, ROW_MAX);
@@ -228,8 +233,7 @@ static enum status check_all(struct arm *arm, const struct row *changed, struct 
     if (st == ST_OK)
         st = add(set, STR("world"), &text, why);
     if (st == ST_OK)
-        st = snapshot_build(set, NULL, &arm->hash, &s, why);
-    snapshot_unref(s);
+        st = snapshot_build(set, NULL, &arm->hash, out, why);
     resources_free(set);
     buf_destroy(&text);
     buf_destroy(&request);
@@ -265,9 +269,14 @@ static void tell_ledger(struct arm *arm) {
 }
 
 enum status world_compile(struct arm *arm, const struct row *changed, struct problem *why) {
-    struct snapshot *s = NULL;
-    TRY(check_all(arm, changed, why));
-    TRY(compile_capacity(arm, &s, why));
+    struct snapshot *all = NULL, *s = NULL;
+    TRY(check_all(arm, changed, &all, why));
+    if (arm->tables[ROW_ACCOUNT].n == 0) {
+        s = all;
+    } else {
+        snapshot_unref(all);
+        TRY(compile_capacity(arm, &s, why));
+    }
     snapshot_unref(arm->capacity);
     arm->capacity = s;
     tell_ledger(arm);

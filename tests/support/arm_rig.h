@@ -20,6 +20,7 @@ struct rig {
     struct arm_changes changes; /* of the last request */
     struct rig_row *rows;
     size_t n_rows;
+    size_t n_changed; /* rows that were ever written or deleted */
     int64_t now_ms;
     uint64_t random;
     bool is_import;
@@ -66,6 +67,7 @@ static inline void rig_store(struct rig *g, const struct arm_change *c) {
 }
 
 static inline void rig_commit(struct rig *g) {
+    g->n_changed += g->changes.n;
     for (size_t i = 0; i < g->changes.n; i++)
         rig_store(g, &g->changes.items[i]);
 }
@@ -175,9 +177,8 @@ static inline struct arm *rig_replay(const struct rig *g, bool is_backwards, str
     return NULL;
 }
 
-/* Operator, with two locations in a zone and one without, and a pool of 1,000 PTUs in eastus. */
-static inline void rig_init(struct rig *g) {
-    *g = (struct rig){.arm = rig_new_arm(),
+static inline void rig_init_empty(struct rig *g, struct arm *arm) {
+    *g = (struct rig){.arm = arm,
                       .now_ms = INT64_C(1790000000000),
                       .caller = {.object_id = STR("00000000-0000-0000-0000-00000000000f"),
                                  .name = STR("operator"),
@@ -186,6 +187,21 @@ static inline void rig_init(struct rig *g) {
     buf_init(&g->padded, 64 << 20);
     arm_answer_init(&g->answer);
     arm_changes_init(&g->changes);
+}
+
+/* With the rows of another, which `arm` has loaded. */
+static inline void rig_init_from(struct rig *g, const struct rig *base, struct arm *arm) {
+    rig_init_empty(g, arm);
+    g->random = base->random;
+    g->rows = malloc((base->n_rows + 1) * sizeof *g->rows);
+    for (size_t i = 0; i < base->n_rows; i++)
+        g->rows[g->n_rows++] = (struct rig_row){
+            strdup(base->rows[i].table), strdup(base->rows[i].key), strdup(base->rows[i].body)};
+}
+
+/* Operator, with two locations in a zone and one without, and a pool of 1,000 PTUs in eastus. */
+static inline void rig_init(struct rig *g) {
+    rig_init_empty(g, rig_new_arm());
     PUT(g, "/providers/Weir.Capacity/locations/eastus" V,
         "{\"properties\":{\"displayName\":\"East US\",\"dataZone\":\"us\"}}");
     PUT(g, "/providers/Weir.Capacity/locations/westus" V, "{\"properties\":{\"dataZone\":\"us\"}}");
