@@ -54,6 +54,8 @@ int cmd_demo(int argc, char **argv);
 int cmd_config(int argc, char **argv);
 int cmd_simulate(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
+int cmd_apply(int argc, char **argv);
+int cmd_principal(int argc, char **argv);
 int cmd_tokenize(int argc, char **argv);
 int cmd_docs(int argc, char **argv);
 int cmd_version(int argc, char **argv);

@@ -75,6 +75,64 @@ enum status load_snapshot(const char *path, const struct siphash_key *hash, stru
     return st;
 }
 
+enum status load_documents(const char *name, struct str text, const struct siphash_key *hash,
+                           struct snapshot **out, struct problem *why) {
+    struct resources *set = resources_new();
+    struct secret_reader secrets = {read_secret, NULL};
+    enum status st = resources_add(set, str_of(name), text.p, text.n, why);
+    if (st == ST_OK)
+        st = snapshot_build(set, &secrets, hash, out, why);
+    resources_free(set);
+    return st;
+}
+
+enum { COPY_DEPTH = 32 };
+
+static enum status hand_over(const struct resource *r,
+                             enum status (*each)(void *arg, struct str id, struct str body,
+                                                 struct problem *why),
+                             void *arg, struct problem *why) {
+    struct buf body;
+    struct json_writer w;
+    buf_init(&body, FILE_MAX);
+    json_writer_init(&w, &body, 0);
+    enum status st = json_copy(&w, r->value, COPY_DEPTH) && buf_status(&body) == ST_OK
+                         ? each(arg, r->id_text, buf_view(&body), why)
+                         : problem_set(why, ST_BAD_REQUEST, r->id_text, "is nested too deeply");
+    buf_destroy(&body);
+    if (st != ST_OK) {
+        struct problem inner = *why;
+        char place[400];
+        snprintf(place, sizeof place, "%.*s%s%.*s", STR_ARG(r->file), r->pointer.n ? ":" : "",
+                 STR_ARG(r->pointer));
+        (void)problem_set(why, st, str_of(place), "%s", inner.message);
+    }
+    return st;
+}
+
+enum status load_each(const char *path,
+                      enum status (*each)(void *arg, struct str id, struct str body,
+                                          struct problem *why),
+                      void *arg, struct problem *why) {
+    /* What a resource refers to comes before it. */
+    static const enum resource_type order[] = {
+        RESOURCE_SUBSCRIPTION, RESOURCE_MODEL,          RESOURCE_LOCATION, RESOURCE_POOL,
+        RESOURCE_BACKEND,      RESOURCE_RESOURCE_GROUP, RESOURCE_ACCOUNT,  RESOURCE_DEPLOYMENT,
+    };
+    _Static_assert(ARRAY_LEN(order) == RESOURCE_TYPE_COUNT, "every type has its turn");
+    struct resources *set = resources_new();
+    enum status st = add_path(set, path, why);
+    for (size_t t = 0; t < ARRAY_LEN(order); t++) {
+        for (size_t i = 0; i < resources_count(set) && st == ST_OK; i++) {
+            const struct resource *r = resources_at(set, i);
+            if (r->id.type == order[t])
+                st = hand_over(r, each, arg, why);
+        }
+    }
+    resources_free(set);
+    return st;
+}
+
 void load_print_warnings(const struct snapshot *s) {
     const struct warnings *w = snapshot_warnings(s);
     for (size_t i = 0; i < w->n; i++)

@@ -11,6 +11,20 @@
 enum status load_snapshot(const char *path, const struct siphash_key *hash, struct snapshot **out,
                           struct problem *why) MUST_USE;
 
+/* The same for a text of resources that is in memory, JSON_PADDING readable bytes behind it; `name` is for
+ * messages. */
+enum status load_documents(const char *name, struct str text, const struct siphash_key *hash,
+                           struct snapshot **out, struct problem *why) MUST_USE;
+
+/*
+ * Calls `each` with every resource of a file or folder, those first that others refer to, as an id and a
+ * JSON text. Stops at the first status other than ST_OK, and returns it.
+ */
+enum status load_each(const char *path,
+                      enum status (*each)(void *arg, struct str id, struct str body,
+                                          struct problem *why),
+                      void *arg, struct problem *why) MUST_USE;
+
 /* Prints the warnings of a snapshot to stderr. */
 void load_print_warnings(const struct snapshot *s);
 

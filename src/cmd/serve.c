@@ -1,5 +1,6 @@
 #include "cmd/serve.h"
 
+#include "call/call.h"
 #include "cmd/load.h"
 #include "gateway/gateway.h"
 #include "ops/ops.h"
@@ -12,13 +13,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { LEVELS_MAX = 64 << 20, SAVE_MS = 1000, HOUSEKEEP_MS = 3600000 };
+enum { LEVELS_MAX = 64 << 20, DOCUMENTS_MAX = 1 << 30, SAVE_MS = 1000, HOUSEKEEP_MS = 3600000 };
 
 /* One loop with its data plane; the first runs on the main thread and has the control of all. */
 struct worker {
     struct app *app;
     struct loop *loop;
     struct gateway *gateway;
+    struct control_guard *guard; /* owned; NULL without a control plane */
+    struct call_guard call_guard;
     pthread_t thread;
 };
 
@@ -32,6 +35,7 @@ struct app {
     struct log *log;
     struct tls_context *tls;
     struct ops *ops;
+    struct control *control; /* NULL: resource files alone */
     struct worker *workers;
     int n_workers, n_draining;
     struct loop_timer *save_timer, *housekeep_timer;
@@ -39,18 +43,30 @@ struct app {
     const struct metrics_shard **shards;
     bool is_ready, is_draining, is_ending, is_saving, is_loading, must_load_again;
     bool has_complained; /* that levels are not saved */
+    bool is_control_running;
 };
 
 /*
  * Ends the loops, once nothing is under way off them: a file that is still being loaded would be
  * handed to data planes that are gone, and levels still being written would go over the last ones.
  */
+static void on_control_stopped(void *arg);
+
 static void stop_all(struct app *a) {
+    bool is_first = !a->is_ending;
     a->is_ending = true;
-    if (a->is_saving || a->is_loading)
+    if (is_first && a->is_control_running)
+        control_stop(a->control, on_control_stopped, a);
+    if (a->is_saving || a->is_loading || a->is_control_running)
         return; /* their ends call this again */
     for (int i = 0; i < a->n_workers; i++)
         loop_stop(a->workers[i].loop);
+}
+
+static void on_control_stopped(void *arg) {
+    struct app *a = arg;
+    a->is_control_running = false;
+    stop_all(a);
 }
 
 static void stop_if_ending(struct app *a) {
@@ -143,26 +159,75 @@ static enum status make_plan(struct app *a, struct snapshot *s, struct plan **ou
     return st;
 }
 
+/* One configuration on its way to all loops, and who waits for it. */
+struct obeying {
+    struct app *app;
+    struct snapshot *snapshot;
+    struct problem *why;
+    enum status st;
+    int n_left; /* loops, and 1 until the plan is made */
+    pthread_mutex_t lock;
+    pthread_cond_t done;
+};
+
+static void obeyed(struct obeying *o, int n) {
+    pthread_mutex_lock(&o->lock);
+    o->n_left -= n;
+    if (o->n_left == 0)
+        pthread_cond_signal(&o->done);
+    pthread_mutex_unlock(&o->lock); /* `o` may be gone now */
+}
+
 struct swap {
     struct worker *worker;
     struct plan *plan;
+    struct obeying *obeying; /* NULL: nobody waits */
 };
 
 static void swap_on_loop(void *arg) {
     struct swap *s = arg;
     gateway_swap(s->worker->gateway, s->plan);
     plan_unref(s->plan);
+    if (s->obeying)
+        obeyed(s->obeying, 1);
     free(s);
 }
 
-static void publish(struct app *a, struct plan *plan) {
+static void publish(struct app *a, struct plan *plan, struct obeying *obeying) {
     for (int i = 0; i < a->n_workers; i++) {
         struct swap *s = xcalloc(1, sizeof *s);
-        *s = (struct swap){&a->workers[i], plan_ref(plan)};
+        *s = (struct swap){&a->workers[i], plan_ref(plan), obeying};
         loop_post(a->workers[i].loop, swap_on_loop, s);
     }
     plan_unref(a->plan);
     a->plan = plan;
+}
+
+/* On the first loop, where levels are bound. */
+static void adopt(void *arg) {
+    struct obeying *o = arg;
+    struct plan *plan;
+    o->st = make_plan(o->app, o->snapshot, &plan, o->why);
+    if (o->st == ST_OK)
+        publish(o->app, plan, o);
+    obeyed(o, o->st == ST_OK ? 1 : 1 + o->app->n_workers);
+}
+
+/* On the control thread: what the control plane says is what every loop does when this returns. */
+static enum status obey(void *arg, struct str documents, struct problem *why) {
+    struct app *a = arg;
+    struct obeying o = {.app = a, .why = why, .n_left = 1 + a->n_workers};
+    TRY(load_documents("control plane", documents, &a->hash, &o.snapshot, why));
+    pthread_mutex_init(&o.lock, NULL);
+    pthread_cond_init(&o.done, NULL);
+    loop_post(a->workers[0].loop, adopt, &o);
+    pthread_mutex_lock(&o.lock);
+    while (o.n_left > 0)
+        pthread_cond_wait(&o.done, &o.lock);
+    pthread_mutex_unlock(&o.lock);
+    pthread_cond_destroy(&o.done);
+    pthread_mutex_destroy(&o.lock);
+    return o.st;
 }
 
 struct load {
@@ -188,7 +253,7 @@ static void load_done(void *arg) {
         l->st = make_plan(a, l->snapshot, &plan, &l->why);
     }
     if (l->st == ST_OK) {
-        publish(a, plan);
+        publish(a, plan, NULL);
         fprintf(stderr, "weir: configuration reloaded\n");
     } else {
         fprintf(stderr, "weir: configuration not reloaded, the old one stays: %s: %s\n",
@@ -202,6 +267,11 @@ static void load_done(void *arg) {
 }
 
 static void begin_load(struct app *a) {
+    if (a->control) {
+        fprintf(stderr, "weir: resources are the control plane's: change them there, or with `weir "
+                        "apply`\n");
+        return;
+    }
     a->must_load_again = a->is_loading;
     if (a->is_loading || a->is_draining)
         return;
@@ -302,6 +372,52 @@ static enum status listen_all(struct app *a, const char *host, int *port, struct
     return ST_OK;
 }
 
+static struct str caller_of(void *arg, struct str token) {
+    return control_guard_caller(arg, token);
+}
+
+/* The roles' names for what each operation does (Azure's list of data actions). */
+static bool may_call(void *arg, struct str caller, enum operation op, struct str account_id) {
+    static const struct str actions[] = {
+        [OP_CHAT] = STR_INIT(
+            "Microsoft.CognitiveServices/accounts/OpenAI/deployments/chat/completions/action"),
+        [OP_COMPLETIONS] =
+            STR_INIT("Microsoft.CognitiveServices/accounts/OpenAI/deployments/completions/action"),
+        [OP_EMBEDDINGS] =
+            STR_INIT("Microsoft.CognitiveServices/accounts/OpenAI/deployments/embeddings/action"),
+        [OP_RESPONSES] = STR_INIT("Microsoft.CognitiveServices/accounts/OpenAI/responses/write"),
+        [OP_MODELS] = STR_INIT("Microsoft.CognitiveServices/accounts/OpenAI/models/read"),
+        [OP_DEPLOYMENTS] = STR_INIT("Microsoft.CognitiveServices/accounts/OpenAI/deployments/read"),
+    };
+    return control_guard_may(arg, caller, actions[op], account_id);
+}
+
+static enum status open_control(struct app *a, struct serve_ports *ports, struct problem *why) {
+    const struct settings *s = a->settings;
+    char url[300];
+    if (!s->data_url[0]) {
+        snprintf(url, sizeof url, "%s://%s:%d/", ports->http ? "http" : "https",
+                 ports->http ? ports->http_host : ports->https_host,
+                 ports->http ? ports->http : ports->https);
+        control_set_data_url(a->control, url);
+    }
+    TRY(split(s->control_listen, "control-listen", ports->control_host, &ports->control, why));
+    TRY(control_start(a->control, a->workers[0].loop, ports->control_host, &ports->control, why));
+    a->is_control_running = true;
+    for (int i = 0; i < a->n_workers; i++) {
+        struct worker *w = &a->workers[i];
+        w->guard = control_guard_new(a->control);
+        w->call_guard = (struct call_guard){caller_of, may_call, w->guard};
+        gateway_set_guard(w->gateway, &w->call_guard);
+    }
+    snprintf(url, sizeof url, "https://%s:%d",
+             strcmp(ports->control_host, "127.0.0.1") == 0 ? "localhost" : ports->control_host,
+             ports->control);
+    control_announce(a->control, url);
+    ports->facts = control_facts(a->control);
+    return ST_OK;
+}
+
 static enum status open_listeners(struct app *a, struct serve_ports *ports, struct problem *why) {
     const struct settings *s = a->settings;
     *ports = (struct serve_ports){0};
@@ -327,7 +443,7 @@ static enum status open_listeners(struct app *a, struct serve_ports *ports, stru
     if (!ports->http && !ports->https)
         return problem_set(why, ST_BAD_REQUEST, STR("listen"),
                            "neither listen nor tls-listen names an address");
-    return ST_OK;
+    return a->control ? open_control(a, ports, why) : ST_OK;
 }
 
 /* --- the process --- */
@@ -352,8 +468,41 @@ static enum status open_data(struct app *a, struct problem *why) {
     return log_open(path, &a->log, why);
 }
 
+static enum status import(void *arg, struct str id, struct str body, struct problem *why) {
+    return control_import(arg, id, body, why);
+}
+
+/* The control plane's own resources, and the files' in front of them. */
+static enum status load_control(struct app *a, struct snapshot **out, struct problem *why) {
+    const struct settings *s = a->settings;
+    struct control_host host = {obey, a};
+    struct control_settings settings = {.folder = s->data_dir,
+                                        .names = s->control_names,
+                                        .cert_file = s->control_cert,
+                                        .key_file = s->control_key,
+                                        .data_url = s->data_url};
+    struct buf documents;
+    if (is_none(s->data_dir))
+        return problem_set(why, ST_BAD_REQUEST, STR("data-dir"),
+                           "a control plane needs a folder for what it keeps");
+    TRY(control_open(&settings, &a->hash, &host, &a->control, why));
+    if (s->resources[0])
+        TRY(load_each(s->resources, import, a->control, why));
+    buf_init(&documents, DOCUMENTS_MAX);
+    enum status st = control_documents(a->control, &documents, why);
+    if (st == ST_OK)
+        st = load_documents("control plane", buf_view(&documents), &a->hash, out, why);
+    buf_destroy(&documents);
+    return st;
+}
+
 static enum status load_first(struct app *a, struct problem *why) {
     struct snapshot *s;
+    if (!is_none(a->settings->control_listen)) {
+        TRY(load_control(a, &s, why));
+        recall_levels(a);
+        return make_plan(a, s, &a->plan, why);
+    }
     if (!a->settings->resources[0])
         return problem_set(why, ST_BAD_REQUEST, STR("resources"),
                            "--resources FILE or FOLDER is needed; `weir demo` runs an example");
@@ -426,8 +575,11 @@ static void run_loops(struct app *a) {
 /* Frees what there is, whatever was reached. The loops have stopped, so this thread may touch all. */
 static void app_destroy(struct app *a) {
     ops_free(a->ops);
-    for (int i = 0; i < a->n_workers; i++)
+    for (int i = 0; i < a->n_workers; i++) {
         gateway_free(a->workers[i].gateway);
+        control_guard_free(a->workers[i].guard);
+    }
+    control_close(a->control);
     if (a->is_ready)
         save_now(a); /* after every call is settled */
     /* Before the loops go, and with them our ears for signals: one more SIGTERM would end the process
@@ -493,6 +645,15 @@ static void print_ready(void *arg, const struct serve_ports *p) {
     if (p->ops)
         fprintf(stderr, "weir: operations on http://%s:%d (/healthz /readyz /metrics)\n",
                 p->ops_host, p->ops);
+    if (p->control)
+        fprintf(stderr,
+                "weir: control plane on https://%s:%d (Azure Resource Manager's API); its operator "
+                "is in %s\n"
+                "weir: so that clients trust it:\n"
+                "  export NODE_EXTRA_CA_CERTS=%s   # Node\n"
+                "  export REQUESTS_CA_BUNDLE=%s    # az\n",
+                p->control_host, p->control, p->facts.admin_file, p->facts.ca_file,
+                p->facts.ca_file);
 }
 
 int cmd_serve(int argc, char **argv) {

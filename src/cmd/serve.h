@@ -3,11 +3,13 @@
 #define CMD_SERVE_H
 
 #include "cmd/settings.h"
+#include "control/control.h"
 
 /* Where it listens once it is ready; 0 where it does not. */
 struct serve_ports {
-    int http, https, ops;
-    char http_host[256], https_host[256], ops_host[256];
+    int http, https, ops, control;
+    char http_host[256], https_host[256], ops_host[256], control_host[256];
+    struct control_facts facts; /* when there is a control plane */
 };
 
 /* Runs until SIGTERM or SIGINT. `on_ready` is called once calls are taken. An exit status. */

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { N_ROWS = 20, FILE_MAX = 1 << 20 };
+enum { N_ROWS = 25, FILE_MAX = 1 << 20 };
 
 #define MINUTE_MS INT64_C(60000)
 #define HOUR_MS INT64_C(3600000)
@@ -21,7 +21,12 @@ static void fill_rows(struct settings *s, struct option_row rows[N_ROWS + 1]) {
         {"tls-cert", OPTION_TEXT, &s->tls_cert, 0, 0, "FILE", "certificate chain of the https listener, PEM"},
         {"tls-key", OPTION_TEXT, &s->tls_key, 0, 0, "FILE", "its private key, PEM"},
         {"ops-listen", OPTION_TEXT, &s->ops_listen, 0, 0, "HOST:PORT", "where /healthz, /readyz and /metrics are; \"none\""},
-        {"data-dir", OPTION_TEXT, &s->data_dir, 0, 0, "FOLDER", "where levels and the access log are kept"},
+        {"control-listen", OPTION_TEXT, &s->control_listen, 0, 0, "HOST:PORT", "where the control plane (Azure Resource Manager's API) is, over https; \"none\""},
+        {"control-names", OPTION_TEXT, &s->control_names, 0, 0, "NAMES", "names and addresses, with commas between them, by which clients reach the control plane"},
+        {"control-cert", OPTION_TEXT, &s->control_cert, 0, 0, "FILE", "certificate chain of the control plane, PEM; made in the data folder when not given"},
+        {"control-key", OPTION_TEXT, &s->control_key, 0, 0, "FILE", "its private key, PEM"},
+        {"data-url", OPTION_TEXT, &s->data_url, 0, 0, "URL", "what accounts show as their endpoint, \"{account}\" replaced; default: the address of listen"},
+        {"data-dir", OPTION_TEXT, &s->data_dir, 0, 0, "FOLDER", "where levels, the access log and what the control plane keeps are"},
         {"access-log", OPTION_TEXT, &s->access_log, 0, 0, "FILE", "one JSON line a call; \"-\" is standard output, \"none\" is none; default: access.log in the data folder"},
         {"loops", OPTION_NUMBER, &s->loops, 0, 64, "N", "event loops; 0 takes one per processor"},
         {"drain-grace", OPTION_DURATION, &s->drain_grace_ms, 0, 24 * HOUR_MS, "TIME", "at SIGTERM, calls in hand may go on for this long"},
@@ -49,6 +54,11 @@ void settings_init(struct settings *s) {
         .tls_key = "",
         .ops_listen = "127.0.0.1:8081",
         .resources = "",
+        .control_listen = "none",
+        .control_names = "localhost,127.0.0.1,::1",
+        .control_cert = "",
+        .control_key = "",
+        .data_url = "",
         .data_dir = "weir-data",
         .access_log = "",
         .drain_grace_ms = 30000,

@@ -7,6 +7,7 @@
 struct settings {
     const char *config, *listen, *tls_listen, *tls_cert, *tls_key, *ops_listen;
     const char *resources, *data_dir, *access_log;
+    const char *control_listen, *control_names, *control_cert, *control_key, *data_url;
     int64_t loops, drain_grace_ms;
     int64_t body_limit, body_memory, head_limit, max_connections;
     int64_t head_timeout_ms, body_timeout_ms, idle_timeout_ms, stall_timeout_ms, name_ttl_ms;

@@ -52,7 +52,8 @@ describe('weir demo', () => {
         const demo = await spawnWeir(['demo', '--json', '--listen', '127.0.0.1:0']);
         const children = readdirSync('/proc').filter((p) => parentOf(p) === demo.pid);
         assert.equal(children.length, 2, 'two simulated servers');
-        assert.deepEqual(Object.keys(demo.json).sort(), ['apiKey', 'deployments', 'endpoint', 'opsEndpoint']);
+        assert.deepEqual(Object.keys(demo.json).sort(), ['account', 'apiKey', 'caFile', 'clientId', 'clientSecret', 'controlEndpoint',
+            'deployments', 'endpoint', 'location', 'opsEndpoint', 'resourceGroup', 'subscriptionId', 'tenantId']);
         assert.deepEqual(demo.json.deployments, ['gpt-4o', 'gpt-4o-standard', 'text-embedding-3-small']);
         assert.match(demo.json.endpoint, /^http:\/\/127\.0\.0\.1:\d+$/);
         assert.ok(demo.json.apiKey.length >= 32);

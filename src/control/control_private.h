@@ -1,0 +1,133 @@
+/* control_private.h - what the thread, the listener and the token service share. */
+#ifndef CONTROL_CONTROL_PRIVATE_H
+#define CONTROL_CONTROL_PRIVATE_H
+
+#include "arm/arm.h"
+#include "control/control.h"
+#include "crypto/secret.h"
+#include "identity/principal.h"
+#include "identity/service.h"
+#include "identity/token.h"
+#include "identity/vault.h"
+#include "server/server.h"
+#include "store/store.h"
+#include "json/json.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+/* What the control thread is asked. */
+enum errand_kind {
+    ERRAND_ARM,       /* a request of ARM's */
+    ERRAND_PRINCIPAL, /* a request about service principals: the operator's */
+    ERRAND_TOKEN,     /* the record of a principal that wants a token */
+};
+
+/*
+ * One request on its way to the control thread and back. Owned by whoever has it in hand: the loop,
+ * the queue, the thread, the loop again. The exchange belongs to the loop and may go meanwhile; then it
+ * is NULL, and the answer is dropped.
+ */
+struct errand {
+    struct list link;
+    struct door *door;
+    struct exchange *exchange; /* the loop's alone */
+    enum errand_kind kind;
+    enum arm_method method;
+    struct buf target, body;
+    struct buf if_match, if_none_match, base_url; /* texts of headers */
+    struct buf client_request_id, correlation_id;
+    char app_id[PRINCIPAL_ID_SIZE], object_id[PRINCIPAL_ID_SIZE]; /* who asks */
+    char name[TOKEN_TEXT_SIZE];
+    bool is_own; /* its token is from our own token service */
+    bool returns_client_id;
+    bool is_head;
+    char request_id[PRINCIPAL_GUID_SIZE];
+    struct arm_answer answer;
+    bool has_changed; /* it wrote something that must be durable before the answer leaves */
+    /* ERRAND_TOKEN, and ERRAND_PRINCIPAL on its way to the thread */
+    struct principal principal;
+    bool is_found;
+    struct buf secret; /* shown by the caller, or made for it; wiped */
+    struct buf audience, resource, issuer;
+    bool is_msi;
+    enum service_refusal refusal;
+    struct buf token;
+};
+
+struct errand *errand_new(struct door *d, struct exchange *x, enum errand_kind kind);
+void errand_free(struct errand *a);
+
+/* The listener: on one loop. */
+struct door;
+struct door *door_new(struct control *c, struct loop *l);
+enum status door_listen(struct door *d, const char *host, int *port, struct tls_context *tls,
+                        struct problem *why) MUST_USE;
+void door_free(struct door *d); /* NULL is fine */
+
+/* On the loop: the thread is done with it. */
+void door_answer(struct errand *e);
+
+/* The queue, any thread; false (and the errand stays the caller's) when the thread takes no more. */
+bool control_send(struct control *c, struct errand *e) MUST_USE;
+
+struct control {
+    struct control_host host;
+    struct siphash_key hash;
+    char *folder, *names, *data_url, *cert_file, *key_file, *admin_path; /* owned */
+    struct vault vault;
+    bool has_vault;
+    struct tls_context *tls;
+    char tenant_id[PRINCIPAL_GUID_SIZE], client_id[PRINCIPAL_GUID_SIZE];
+    char client_secret[SECRET_SIZE];
+    struct trust *trust;
+    int busy_ms;
+
+    struct loop *loop;
+    struct door *door;
+    pthread_t thread;
+    bool is_running;
+    void (*stopped)(void *arg);
+    void *stopped_arg;
+
+    pthread_mutex_t lock; /* of the queue below */
+    pthread_cond_t wake;
+    struct list queue; /* of struct errand */
+    bool must_end;
+
+    pthread_mutex_t grants_lock;
+    struct grants *grants;              /* one reference; see guard.c */
+    _Atomic(int64_t) grants_generation; /* changes with it */
+
+    /* The thread's alone, from control_start on. */
+    struct store *store;
+    struct arm *arm;
+    struct json_doc *doc;
+    struct arm_changes changes;
+    struct buf operators; /* scratch */
+    bool is_store_open;   /* a transaction is */
+    bool has_new_grants;  /* roles or principals have changed */
+};
+
+/* thread.c */
+void control_run(struct control *c);
+enum status control_load_arm(struct control *c, struct problem *why) MUST_USE;
+enum status control_keep(struct control *c, struct problem *why) MUST_USE; /* rows of `changes` */
+enum status control_commit(struct control *c, struct problem *why) MUST_USE;
+
+/* Writes one row outside of arm's tables, or deletes it when the body is empty; control_commit follows. */
+enum status control_put(struct control *c, struct str table, struct str key, struct str body,
+                        struct problem *why) MUST_USE;
+
+/* guard.c: hands what roles say now to the data plane; and lets go of it. */
+enum status guard_publish(struct control *c, struct problem *why) MUST_USE;
+void guard_forget(struct control *c);
+
+/* principals.c: ERRAND_PRINCIPAL and ERRAND_TOKEN, on the thread. */
+enum status principals_find(struct control *c, struct str app_id, struct principal *out,
+                            bool *found, struct problem *why) MUST_USE;
+enum status principals_put(struct control *c, const struct principal *p,
+                           struct problem *why) MUST_USE;
+void principals_answer(struct control *c, struct errand *a);
+
+#endif

@@ -1,0 +1,500 @@
+/* door.c - the control plane's listener: who asks, what the thread is to do,
+ * and the answer's way back. */
+#include "control/control_private.h"
+
+#include "http/target.h"
+#include "os/os.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { KEPT_TOKENS = 1024, FORM_MAX = 64 << 10, DOCUMENT_MAX = 1 << 20 };
+
+struct door {
+    struct control *control;
+    struct loop *loop;
+    struct server *server;
+    struct token_checker *checker;
+};
+
+/* --- errands --- */
+
+struct errand *errand_new(struct door *d, struct exchange *x, enum errand_kind kind) {
+    struct errand *e = xcalloc(1, sizeof *e);
+    uint8_t random[16];
+    e->door = d;
+    e->exchange = x;
+    e->kind = kind;
+    buf_init(&e->target, ARM_TARGET_MAX);
+    buf_init(&e->if_match, 1024);
+    buf_init(&e->if_none_match, 1024);
+    buf_init(&e->base_url, 600);
+    buf_init(&e->client_request_id, 128);
+    buf_init(&e->correlation_id, 128);
+    buf_init(&e->secret, SECRET_MAX);
+    buf_init(&e->audience, 1024);
+    buf_init(&e->resource, 1024);
+    buf_init(&e->issuer, 1024);
+    buf_init(&e->token, 64 << 10);
+    arm_answer_init(&e->answer);
+    os_random(random, sizeof random);
+    principal_guid(random, e->request_id);
+    exchange_set_user(x, e);
+    return e;
+}
+
+void errand_free(struct errand *e) {
+    if (e->secret.p)
+        explicit_bzero(e->secret.p, e->secret.cap);
+    struct buf *all[] = {&e->target,
+                         &e->body,
+                         &e->if_match,
+                         &e->if_none_match,
+                         &e->base_url,
+                         &e->audience,
+                         &e->client_request_id,
+                         &e->resource,
+                         &e->correlation_id,
+                         &e->secret,
+                         &e->issuer,
+                         &e->token};
+    for (size_t i = 0; i < ARRAY_LEN(all); i++)
+        buf_destroy(all[i]);
+    arm_answer_destroy(&e->answer);
+    free(e);
+}
+
+/* --- answers --- */
+
+static void put_field(struct buf *head, const char *name, struct str value) {
+    if (value.n)
+        http_put_field(head, str_of(name), value);
+}
+
+/* What ARM's clients look for in every answer (ARM contract, section 1). */
+static void reply(struct errand *e) {
+    struct exchange *x = e->exchange;
+    const struct arm_answer *a = &e->answer;
+    bool has_body = a->body.len > 0 || (a->status != 204 && a->status != 304);
+    struct buf *head = exchange_begin(x, a->status, has_body ? (int64_t)a->body.len : LENGTH_NONE);
+    if (a->body.len)
+        http_put_field(head, STR("content-type"), STR("application/json; charset=utf-8"));
+    put_field(head, "x-ms-request-id", str_of(e->request_id));
+    put_field(head, "x-ms-correlation-request-id",
+              e->correlation_id.len ? buf_view(&e->correlation_id) : str_of(e->request_id));
+    if (e->returns_client_id)
+        put_field(head, "x-ms-client-request-id", buf_view(&e->client_request_id));
+    put_field(head, "etag", str_of(a->etag));
+    put_field(head, "location", str_of(a->location));
+    put_field(head, "azure-asyncoperation", str_of(a->async_operation));
+    if (a->retry_after_s)
+        http_put_field_i64(head, STR("retry-after"), a->retry_after_s);
+    if (a->status == 401) {
+        struct buf challenge;
+        buf_init(&challenge, 4096);
+        service_put_challenge(buf_view(&e->base_url), str_of(e->door->control->tenant_id),
+                              STR("invalid_token"), STR(""), &challenge);
+        put_field(head, "www-authenticate", buf_view(&challenge));
+        buf_destroy(&challenge);
+    }
+    http_put_field(head, STR("cache-control"), STR("no-cache"));
+    exchange_set_user(x, NULL);
+    exchange_send(x, buf_view(&a->body), true);
+    errand_free(e);
+}
+
+/* A document that needs no thread: JSON from the token service. */
+static void reply_document(struct errand *e, int status) {
+    e->answer.status = status;
+    reply(e);
+}
+
+static void refuse_token(struct errand *e, enum service_refusal why) {
+    struct control *c = e->door->control;
+    if (e->is_msi)
+        service_put_msi_refusal(400,
+                                STR("No such identity: X-IDENTITY-HEADER is APPID:SECRET of a "
+                                    "service principal."),
+                                str_of(e->request_id), &e->answer.body);
+    else
+        service_put_refusal(why, str_of(e->app_id), str_of(e->request_id), str_of(e->request_id),
+                            os_wall_us() / 1000, &e->answer.body);
+    (void)c;
+    reply_document(e, e->is_msi ? 400 : service_refusal_http(why));
+}
+
+/* --- tokens: the thread finds the principal, the pool proves and signs --- */
+
+static void prove_and_sign(void *arg) {
+    struct errand *e = arg;
+    struct control *c = e->door->control;
+    int64_t now_us = os_wall_us();
+    enum principal_proof proof =
+        principal_prove(&e->principal, buf_view(&e->secret), now_us / 1000);
+    if (proof != PRINCIPAL_PROVED) {
+        e->refusal =
+            proof == PRINCIPAL_EXPIRED_SECRET ? SERVICE_EXPIRED_SECRET : SERVICE_WRONG_SECRET;
+        return;
+    }
+    struct token_grant grant = {.issuer = buf_view(&e->issuer),
+                                .audience = buf_view(&e->audience),
+                                .tenant_id = str_of(c->tenant_id),
+                                .object_id = str_of(e->principal.object_id),
+                                .app_id = str_of(e->principal.app_id),
+                                .name = str_of(e->principal.name),
+                                .token_id = str_of(e->request_id),
+                                .now_s = now_us / 1000000,
+                                .lifetime_s = TOKEN_LIFETIME_S};
+    token_issue(c->vault.token_key, &grant, &e->token);
+}
+
+static void on_signed(void *arg) {
+    struct errand *e = arg;
+    if (!e->exchange) {
+        errand_free(e);
+        return;
+    }
+    if (e->refusal != SERVICE_NONE) {
+        refuse_token(e, e->refusal);
+        return;
+    }
+    int64_t now_s = os_wall_us() / 1000000;
+    if (e->is_msi)
+        service_put_msi_token(buf_view(&e->token), str_of(e->principal.app_id),
+                              buf_view(&e->audience), now_s + TOKEN_LIFETIME_S, &e->answer.body);
+    else
+        service_put_token(buf_view(&e->token), now_s, TOKEN_LIFETIME_S, buf_view(&e->resource),
+                          &e->answer.body);
+    reply_document(e, 200);
+}
+
+/* --- the way back from the thread --- */
+
+static void on_answer(void *arg) {
+    struct errand *e = arg;
+    if (!e->exchange) {
+        errand_free(e); /* the client has left; what it asked for is done all the same */
+        return;
+    }
+    if (e->kind != ERRAND_TOKEN) {
+        reply(e);
+        return;
+    }
+    if (e->refusal == SERVICE_NONE && !e->is_found)
+        e->refusal = SERVICE_UNKNOWN_CLIENT;
+    if (e->refusal != SERVICE_NONE)
+        refuse_token(e, e->refusal);
+    else
+        loop_work(e->door->loop, prove_and_sign, on_signed, e);
+}
+
+void door_answer(struct errand *e) {
+    loop_post(e->door->loop, on_answer, e);
+}
+
+static void refuse(struct errand *e, int status, const char *code, const char *text) {
+    arm_refuse(&e->answer, status, str_of(code), "%s", text);
+    reply(e);
+}
+
+static void send_to_thread(struct errand *e) {
+    if (!control_send(e->door->control, e))
+        refuse(e, 503, "ServiceUnavailable", "The server is shutting down.");
+}
+
+/* --- requests --- */
+
+static void set_text(char *out, size_t size, struct str s) {
+    size_t n = size_min(s.n, size - 1);
+    if (n)
+        memcpy(out, s.p, n);
+    out[n] = '\0';
+}
+
+/* Whose tenant is asked for: ours by its id, or as an ADFS. */
+static bool is_our_tenant(const struct errand *e, struct str tenant) {
+    return str_ieq(tenant, STR("adfs")) || str_ieq(tenant, str_of(e->door->control->tenant_id));
+}
+
+static void begin_token(struct errand *e, struct str tenant, struct str authorization) {
+    struct service_request q;
+    struct arena memory;
+    struct str audience;
+    arena_init(&memory, NULL, 0, FORM_MAX);
+    e->refusal = service_parse(buf_view(&e->body), authorization, &memory, &q);
+    if (e->refusal == SERVICE_NONE && !is_our_tenant(e, tenant))
+        e->refusal = SERVICE_NO_TENANT;
+    service_put_issuer(buf_view(&e->base_url), tenant, &e->issuer);
+    if (e->refusal == SERVICE_NONE && !service_audience(&q, &audience))
+        e->refusal = SERVICE_BAD_SCOPE;
+    if (e->refusal == SERVICE_NONE) {
+        set_text(e->app_id, sizeof e->app_id, q.client_id);
+        buf_str(&e->secret, q.client_secret);
+        buf_str(&e->audience, audience);
+        buf_str(&e->resource, q.resource);
+    }
+    arena_destroy(&memory);
+    if (e->refusal != SERVICE_NONE)
+        refuse_token(e, e->refusal);
+    else
+        send_to_thread(e);
+}
+
+/* As a managed identity's endpoint is asked: the header holds what Azure's
+ * agents would hold, here the principal's id and secret. */
+static void begin_msi(struct errand *e, struct str query, struct str header) {
+    struct str rest = header, app_id, resource;
+    char text[1024];
+    struct str raw = query_get(query, STR("resource"));
+    e->is_msi = true;
+    if (raw.n > sizeof text || !target_decode(raw, true, text, &resource) || !resource.n ||
+        !str_cut(&rest, ':', &app_id) || !rest.n || rest.n > SECRET_MAX) {
+        refuse_token(e, SERVICE_MALFORMED);
+        return;
+    }
+    set_text(e->app_id, sizeof e->app_id, app_id);
+    buf_str(&e->secret, rest);
+    buf_str(&e->audience, resource);
+    service_put_issuer(buf_view(&e->base_url), str_of(e->door->control->tenant_id), &e->issuer);
+    send_to_thread(e);
+}
+
+static void put_base_url(struct errand *e, const struct http_head *head) {
+    struct str host = http_head_get(head, STR("host"));
+    buf_lit(&e->base_url, "https://");
+    buf_str(&e->base_url, host);
+}
+
+/* True when the path was one of the token service's, and is answered. */
+static bool serve_token_path(struct errand *e, const struct http_head *head, struct str path,
+                             struct str query) {
+    struct control *c = e->door->control;
+    struct str tenant;
+    bool is_post = str_eq(head->method, STR("POST"));
+    struct buf *out = &e->answer.body;
+    switch (service_route(path, &tenant)) {
+    case SERVICE_NOT_OURS:
+        return false;
+    case SERVICE_METADATA:
+        service_put_metadata(buf_view(&e->base_url), query_get(query, STR("api-version")), out);
+        break;
+    case SERVICE_DISCOVERY:
+        service_put_discovery(buf_view(&e->base_url), tenant, out);
+        break;
+    case SERVICE_JWKS:
+        service_put_jwks(&c->vault.token_key, 1, out);
+        break;
+    case SERVICE_TOKEN:
+        e->kind = ERRAND_TOKEN;
+        if (!is_post) {
+            refuse(e, 405, "MethodNotAllowed", "Tokens are asked for by POST.");
+            return true;
+        }
+        begin_token(e, tenant, http_head_get(head, STR("authorization")));
+        return true;
+    case SERVICE_MSI:
+        e->kind = ERRAND_TOKEN;
+        begin_msi(e, query, http_head_get(head, STR("x-identity-header")));
+        return true;
+    }
+    reply_document(e, 200);
+    return true;
+}
+
+static bool read_method(struct str s, enum arm_method *out) {
+    static const struct str names[] = {
+        [ARM_GET] = STR_INIT("GET"),        [ARM_HEAD] = STR_INIT("HEAD"),
+        [ARM_PUT_METHOD] = STR_INIT("PUT"), [ARM_PATCH] = STR_INIT("PATCH"),
+        [ARM_POST] = STR_INIT("POST"),      [ARM_DELETE_METHOD] = STR_INIT("DELETE"),
+    };
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        if (str_eq(s, names[i])) {
+            *out = (enum arm_method)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Who asks, by the token; false when the errand was refused. */
+static bool authenticate(struct errand *e, const struct http_head *head) {
+    const struct token_claims *claims;
+    struct str token = token_bearer(http_head_get(head, STR("authorization")));
+    if (token.n == 0) {
+        refuse(e, 401, "AuthenticationFailed",
+               "Authentication failed. The 'Authorization' header is missing.");
+        return false;
+    }
+    enum token_verdict verdict = token_check(e->door->checker, e->door->control->trust, token,
+                                             os_wall_us() / 1000000, &claims, NULL);
+    if (verdict != TOKEN_GOOD) {
+        arm_refuse(&e->answer, 401,
+                   verdict == TOKEN_EXPIRED ? STR("ExpiredAuthenticationToken")
+                                            : STR("InvalidAuthenticationToken"),
+                   "%.*s", STR_ARG(token_verdict_text(verdict)));
+        reply(e);
+        return false;
+    }
+    set_text(e->app_id, sizeof e->app_id, str_of(claims->app_id));
+    set_text(e->object_id, sizeof e->object_id, str_of(claims->object_id));
+    set_text(e->name, sizeof e->name, str_of(claims->name));
+    e->is_own = claims->is_own;
+    return true;
+}
+
+/* /providers/Weir.Capacity/principals[/APPID]; the target becomes the app id.
+ */
+static bool is_principal_path(struct str path, struct str *app_id) {
+    struct str segment;
+    static const struct str want[] = {STR_INIT("providers"), STR_INIT("Weir.Capacity"),
+                                      STR_INIT("principals")};
+    for (size_t i = 0; i < ARRAY_LEN(want); i++) {
+        if (!target_segment(&path, &segment) || !str_ieq(segment, want[i]))
+            return false;
+    }
+    *app_id = STR("");
+    return !target_segment(&path, app_id) || !target_segment(&path, &segment);
+}
+
+/* A new secret and its hash, off the loop. */
+static void make_secret(void *arg) {
+    struct errand *e = arg;
+    struct problem why;
+    char secret[SECRET_SIZE];
+    secret_make(secret);
+    buf_str(&e->secret, str_of(secret));
+    if (principal_add_secret(&e->principal, buf_view(&e->secret), os_wall_us() / 1000, 0, &why) !=
+        ST_OK)
+        buf_clear(&e->secret);
+    explicit_bzero(secret, sizeof secret);
+}
+
+static void on_secret_made(void *arg) {
+    struct errand *e = arg;
+    /* Whoever left before it was kept has no use for a secret that nobody will
+   * see. */
+    if (!e->exchange)
+        errand_free(e);
+    else
+        send_to_thread(e);
+}
+
+static void begin_principal(struct errand *e, struct str app_id) {
+    struct problem why;
+    struct json_doc *doc = json_doc_new();
+    struct json_value root, properties, v;
+    struct str name = app_id;
+    bool is_operator = false;
+    e->kind = ERRAND_PRINCIPAL;
+    buf_str(&e->target, app_id);
+    if (e->method != ARM_PUT_METHOD) {
+        json_doc_free(doc);
+        send_to_thread(e);
+        return;
+    }
+    bool is_json = true;
+    if (e->body.len) {
+        buf_reserve_slack(&e->body, 0, JSON_PADDING);
+        is_json = json_parse(doc, e->body.p, e->body.len, &root, NULL) == ST_OK;
+        if (is_json && json_get(root, STR("properties"), &properties)) {
+            if (json_get(properties, STR("displayName"), &v) && json_str(v).n)
+                name = json_str(v);
+            if (json_get(properties, STR("isOperator"), &v))
+                is_operator = json_bool(v);
+        }
+    }
+    enum status st = is_json ? principal_make(app_id, name, is_operator, os_wall_us() / 1000,
+                                              &e->principal, &why)
+                             : problem_set(&why, ST_BAD_JSON, STR(""), "The body is no JSON.");
+    json_doc_free(doc);
+    if (st != ST_OK)
+        refuse(e, 400, "BadRequest", why.message);
+    else
+        loop_work(e->door->loop, make_secret, on_secret_made, e);
+}
+
+static void on_request(void *arg, struct exchange *x) {
+    struct door *d = arg;
+    const struct http_head *head = exchange_head(x);
+    struct errand *e = errand_new(d, x, ERRAND_ARM);
+    struct str path, query, app_id;
+    put_base_url(e, head);
+    buf_str(&e->target, head->target);
+    buf_str(&e->if_match, http_head_get(head, STR("if-match")));
+    buf_str(&e->if_none_match, http_head_get(head, STR("if-none-match")));
+    buf_str(&e->client_request_id, http_head_get(head, STR("x-ms-client-request-id")));
+    buf_str(&e->correlation_id, http_head_get(head, STR("x-ms-correlation-request-id")));
+    e->returns_client_id =
+        str_ieq(http_head_get(head, STR("x-ms-return-client-request-id")), STR("true"));
+    e->body = exchange_take_body(x);
+    if (buf_status(&e->target) != ST_OK || !target_split(head->target, &path, &query)) {
+        refuse(e, 414, "UriTooLong", "The request's target is too long or malformed.");
+        return;
+    }
+    if (serve_token_path(e, head, path, query))
+        return;
+    if (!read_method(head->method, &e->method)) {
+        refuse(e, 405, "MethodNotAllowed", "This method is not known here.");
+        return;
+    }
+    if (!authenticate(e, head))
+        return;
+    if (is_principal_path(path, &app_id)) {
+        buf_clear(&e->target);
+        begin_principal(e, app_id);
+        return;
+    }
+    send_to_thread(e);
+}
+
+static void on_gone(void *user, struct exchange *x) {
+    (void)x;
+    struct errand *e = user;
+    e->exchange = NULL;
+}
+
+static void on_drained(void *user, struct exchange *x) {
+    (void)user;
+    (void)x;
+}
+
+/* Refusals of the server itself, in ARM's shape. */
+static bool on_refused(void *arg, struct exchange *x, enum status st, const struct problem *why) {
+    if (!x || exchange_user(x))
+        return false;
+    struct errand *e = errand_new(arg, x, ERRAND_ARM);
+    bool is_large = st == ST_TOO_LARGE;
+    arm_refuse(&e->answer, status_info(st)->http,
+               is_large ? STR("RequestContentTooLarge") : STR("BadRequest"), "%s",
+               is_large ? "A request's body may have 1 MB."
+                        : (why && why->message[0] ? why->message : "The request is malformed."));
+    reply(e);
+    return true;
+}
+
+static const struct server_handler handler = {NULL, on_request, on_gone, on_drained, on_refused};
+
+struct door *door_new(struct control *c, struct loop *l) {
+    struct door *d = xcalloc(1, sizeof *d);
+    struct server_limits limits = {.body_bytes = ARM_BODY_MAX, .n_connections = 2000};
+    d->control = c;
+    d->loop = l;
+    d->server = server_new(l, &limits, &handler, d);
+    d->checker = token_checker_new(KEPT_TOKENS);
+    return d;
+}
+
+enum status door_listen(struct door *d, const char *host, int *port, struct tls_context *tls,
+                        struct problem *why) {
+    if (*port)
+        TRY(listener_probe(host, *port, why));
+    return server_listen(d->server, host, *port, tls, port, why);
+}
+
+void door_free(struct door *d) {
+    if (!d)
+        return;
+    server_free(d->server);
+    token_checker_free(d->checker);
+    free(d);
+}

@@ -1,0 +1,122 @@
+/* guard.c - bearer tokens on the data plane: who shows one, and what roles let him call. */
+#include "control/control_private.h"
+
+#include "arm/access.h"
+#include "os/os.h"
+
+#include <stdlib.h>
+
+enum { KEPT_TOKENS = 1024 };
+
+/* Who may do what, as all loops see it. Immutable, counted. */
+struct grants {
+    atomic_int refs;
+    struct access *access; /* owned */
+    struct buf operators;  /* owned: object ids, each with a line feed behind it */
+};
+
+/* One loop's view. */
+struct control_guard {
+    struct control *control;
+    struct token_checker *checker;
+    struct grants *grants; /* one reference */
+    int64_t generation;
+};
+
+static void grants_unref(struct grants *g) {
+    if (!g || atomic_fetch_sub(&g->refs, 1) != 1)
+        return;
+    access_free(g->access);
+    buf_destroy(&g->operators);
+    free(g);
+}
+
+static enum status note_operator(void *arg, struct str table, struct str key, struct str body,
+                                 struct problem *why) {
+    struct control *c = arg;
+    struct principal p;
+    struct buf text;
+    (void)table;
+    (void)key;
+    buf_init(&text, STORE_BODY_MAX);
+    buf_str(&text, body);
+    buf_reserve_slack(&text, 0, JSON_PADDING);
+    enum status st = principal_parse(c->doc, buf_view(&text), &p, why);
+    if (st == ST_OK && p.is_operator) {
+        buf_str(&c->operators, str_of(p.object_id));
+        buf_char(&c->operators, '\n');
+    }
+    buf_destroy(&text);
+    return st;
+}
+
+enum status guard_publish(struct control *c, struct problem *why) {
+    buf_clear(&c->operators);
+    TRY(store_each(c->store, STR(PRINCIPAL_TABLE), note_operator, c, why));
+    struct grants *g = xcalloc(1, sizeof *g), *old;
+    atomic_init(&g->refs, 1);
+    g->access = arm_copy_access(c->arm);
+    buf_init(&g->operators, c->operators.ceiling);
+    buf_str(&g->operators, buf_view(&c->operators));
+    pthread_mutex_lock(&c->grants_lock);
+    old = c->grants;
+    c->grants = g;
+    atomic_fetch_add(&c->grants_generation, 1);
+    pthread_mutex_unlock(&c->grants_lock);
+    grants_unref(old);
+    return ST_OK;
+}
+
+void guard_forget(struct control *c) {
+    grants_unref(c->grants);
+    c->grants = NULL;
+}
+
+struct control_guard *control_guard_new(struct control *c) {
+    struct control_guard *g = xcalloc(1, sizeof *g);
+    g->control = c;
+    g->checker = token_checker_new(KEPT_TOKENS);
+    g->generation = -1;
+    return g;
+}
+
+void control_guard_free(struct control_guard *g) {
+    if (!g)
+        return;
+    token_checker_free(g->checker);
+    grants_unref(g->grants);
+    free(g);
+}
+
+/* A lock only after something changed. */
+static const struct grants *newest(struct control_guard *g) {
+    struct control *c = g->control;
+    if (atomic_load(&c->grants_generation) != g->generation) {
+        grants_unref(g->grants);
+        pthread_mutex_lock(&c->grants_lock);
+        g->grants = c->grants;
+        atomic_fetch_add(&g->grants->refs, 1);
+        g->generation = atomic_load(&c->grants_generation);
+        pthread_mutex_unlock(&c->grants_lock);
+    }
+    return g->grants;
+}
+
+struct str control_guard_caller(struct control_guard *g, struct str token) {
+    const struct token_claims *claims;
+    if (token_check(g->checker, g->control->trust, token, os_wall_us() / 1000000, &claims, NULL) !=
+        TOKEN_GOOD)
+        return STR("");
+    return str_of(claims->object_id);
+}
+
+bool control_guard_may(struct control_guard *g, struct str caller, struct str data_action,
+                       struct str scope) {
+    const struct grants *now = newest(g);
+    struct str rest = buf_view(&now->operators), id;
+    while (str_cut(&rest, '\n', &id)) {
+        if (str_ieq(id, caller))
+            return true;
+    }
+    return access_allows_data(now->access, caller, data_action, scope);
+}
