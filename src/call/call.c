@@ -453,7 +453,7 @@ static enum status admit_standard(struct call *c, const struct call_env *env) {
 
 static enum status judge(struct call *c, const struct call_env *env, struct problem *why) {
     struct request *q = &c->request;
-    TRY(request_read(env->doc, c->body.p, c->body.len, c->route.op, q, why));
+    TRY(request_parse(env->doc, c->body.p, c->body.len, c->route.op, q, why));
     if (!c->deployment) {
         if (!q->model.p)
             return problem_set(why, ST_BAD_REQUEST, STR("model"),
@@ -466,6 +466,7 @@ static enum status judge(struct call *c, const struct call_env *env, struct prob
                            "The %.*s operation does not work with the specified model, %.*s. "
                            "Please choose a different model and try again.",
                            STR_ARG(operation_name(c->route.op)), STR_ARG(m->full_name));
+    TRY(request_count(q, c->body.p, c->route.op, m->name, env->counters, why));
     if (c->deployment->n_backends == 0)
         return ST_NO_BACKEND;
     return ST_OK;

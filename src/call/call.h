@@ -40,7 +40,8 @@ struct call_env {
     const struct clock *clock;
     struct json_doc *doc; /* the loop's parser */
     struct balance_rng *rng;
-    const struct call_guard *guard; /* NULL: keys alone */
+    const struct call_guard *guard;   /* NULL: keys alone */
+    struct prompt_counters *counters; /* the loop's; NULL: prompts are estimated */
 };
 
 enum call_action {

@@ -1,13 +1,10 @@
 #include "call/request.h"
 
-#include "tokens/estimate.h"
-
 /* The most choices that the service makes for one request (OpenAI API reference, `n`, 2026). */
 enum { MAX_CHOICES = 128, MAX_BEST_OF = 20 };
 
-/* What an image costs until the backend says: one of 1024 x 1024 at high detail, or any at low
- * (OpenAI, "Images and vision: calculating costs", gpt-4o, 2026). */
-enum { IMAGE_TOKENS = 765, IMAGE_TOKENS_LOW = 85 };
+/* The longest text that a function's name, parameters and their descriptions are put together to. */
+enum { FUNCTION_TEXT_MAX = 1 << 16 };
 
 /* Members that are read; the bit of each tells that it was there. */
 enum member {
@@ -28,7 +25,10 @@ enum member {
     MEMBER_RESPONSE_FORMAT,
     MEMBER_TEXT,
     N_MEMBERS,
+    FIRST_PART = MEMBER_MESSAGES, /* from here on the prompt's */
 };
+
+static_assert(N_MEMBERS - FIRST_PART == REQUEST_PARTS, "each member of the prompt is kept");
 
 static const struct str member_names[N_MEMBERS] = {
     [MEMBER_MODEL] = STR_INIT("model"),
@@ -52,7 +52,7 @@ static const struct str member_names[N_MEMBERS] = {
 /* --- prompts --- */
 
 static void add_text(struct request *r, struct str text) {
-    r->prompt_tokens += tokens_estimate(text);
+    prompt_add(&r->tally, text);
     r->prompt_chars += (int64_t)str_utf8_length(text);
 }
 
@@ -62,7 +62,8 @@ static void add_image(struct request *r, struct json_value part) {
         (json_get(part, STR("image_url"), &image) && json_get(image, STR("detail"), &detail) &&
          str_eq(json_str(detail), STR("low"))) ||
         (json_get(part, STR("detail"), &detail) && str_eq(json_str(detail), STR("low")));
-    r->prompt_tokens += is_low ? IMAGE_TOKENS_LOW : IMAGE_TOKENS;
+    /* Its size would only be known from the image itself. */
+    r->prompt_tokens += prompt_image_tokens(r->tally.rules, is_low ? IMAGE_LOW : IMAGE_AUTO, 0, 0);
 }
 
 /* Text, or an array of parts of which some are text. */
@@ -98,7 +99,7 @@ static void add_message(struct request *r, struct json_value message) {
     struct json_iter it, calls;
     struct json_value v, call, f;
     struct str key;
-    r->prompt_tokens += TOKENS_PER_MESSAGE;
+    r->prompt_tokens += r->tally.rules->per_message;
     json_fields(&it, message);
     while (json_next_field(&it, &key, &v)) {
         if (str_eq(key, STR("content")) || str_eq(key, STR("output"))) {
@@ -107,7 +108,7 @@ static void add_message(struct request *r, struct json_value message) {
             r->prompt_tokens += 1;
             r->prompt_chars += (int64_t)json_str(v).n;
         } else if (str_eq(key, STR("name"))) {
-            r->prompt_tokens += TOKENS_PER_NAME;
+            r->prompt_tokens += r->tally.rules->per_name;
             add_text(r, json_str(v));
         } else if (str_eq(key, STR("arguments"))) {
             add_text(r, json_str(v));
@@ -140,9 +141,136 @@ static enum status read_messages(struct request *r, struct json_value v, struct 
     if (n == 0)
         return problem_set(why, ST_BAD_REQUEST, STR("messages"),
                            "messages must have at least one message.");
-    r->prompt_tokens += TOKENS_PER_REPLY;
+    r->prompt_tokens += r->tally.rules->per_reply;
     return ST_OK;
 }
+
+/* --- functions --- */
+
+/* Counts name and description as the model is given them: "name:description", no stop at the end. */
+static void add_line(struct request *r, struct buf *line) {
+    struct str text = buf_view(line);
+    if (str_ends(text, STR(".")))
+        text.n--;
+    prompt_add(&r->tally, text);
+}
+
+static struct str member_text(struct json_value object, struct str key) {
+    struct json_value v;
+    return json_get(object, key, &v) ? json_str(v) : STR("");
+}
+
+/* Whether the published recipe knows what a parameter with this schema costs: one of a plain type. */
+static bool is_plain(struct json_value schema) {
+    struct json_iter it;
+    struct json_value v;
+    struct str key;
+    json_fields(&it, schema);
+    while (json_next_field(&it, &key, &v)) {
+        bool is_text = str_eq(key, STR("type")) || str_eq(key, STR("description"));
+        if (is_text ? json_type(v) != JSON_STRING : !str_eq(key, STR("enum")))
+            return false;
+    }
+    return json_get(schema, STR("type"), &v) && !str_eq(json_str(v), STR("object")) &&
+           !str_eq(json_str(v), STR("array"));
+}
+
+static bool is_plain_function(struct json_value function, struct json_value *properties) {
+    struct json_iter it;
+    struct json_value parameters, v;
+    struct str key;
+    *properties = (struct json_value){0};
+    if (!json_get(function, STR("name"), &v))
+        return false;
+    if (!json_get(function, STR("parameters"), &parameters) ||
+        !json_get(parameters, STR("properties"), properties))
+        return true;
+    json_fields(&it, *properties);
+    while (json_next_field(&it, &key, &v)) {
+        if (!is_plain(v))
+            return false;
+    }
+    return true;
+}
+
+/*
+ * A function by OpenAI's published recipe (Cookbook, "How to count tokens with tiktoken", 2025): per
+ * function its beginning and a line; 3 for having parameters and 3 and a line for each; 3 for each
+ * value of an enumeration, less 3.
+ */
+static void add_plain_function(struct request *r, struct json_value function,
+                               struct json_value properties, struct buf *line) {
+    enum { PER_PARAMETERS = 3, PER_PARAMETER = 3, PER_ENUM = -3, PER_ENUM_VALUE = 3 };
+    struct json_iter it, values;
+    struct json_value schema, list, value;
+    struct str key;
+    bool is_first = true;
+    r->prompt_tokens += r->tally.rules->per_function;
+    buf_clear(line);
+    buf_str(line, member_text(function, STR("name")));
+    buf_char(line, ':');
+    buf_str(line, member_text(function, STR("description")));
+    add_line(r, line);
+    if (!properties.doc)
+        return;
+    json_fields(&it, properties);
+    for (; json_next_field(&it, &key, &schema); is_first = false) {
+        r->prompt_tokens += is_first ? PER_PARAMETERS + PER_PARAMETER : PER_PARAMETER;
+        if (json_get(schema, STR("enum"), &list)) {
+            r->prompt_tokens += PER_ENUM;
+            json_items(&values, list);
+            while (json_next(&values, &value)) {
+                r->prompt_tokens += PER_ENUM_VALUE;
+                prompt_add(&r->tally, json_str(value));
+            }
+        }
+        buf_clear(line);
+        buf_str(line, key);
+        buf_char(line, ':');
+        buf_str(line, member_text(schema, STR("type")));
+        buf_char(line, ':');
+        buf_str(line, member_text(schema, STR("description")));
+        add_line(r, line);
+    }
+}
+
+/* Tools or functions. Where one of them is not as the recipe knows them, and where nothing is counted
+ * exactly anyway: their JSON, which has about as many tokens as what the model is given. */
+static void add_functions(struct request *r, struct json_value list, struct str json) {
+    struct json_iter it;
+    struct json_value item, function, properties;
+    bool is_plain_list = r->tally.is_exact;
+    json_items(&it, list);
+    while (is_plain_list && json_next(&it, &item)) {
+        function = item;
+        if (json_get(item, STR("function"), &function) || json_get(item, STR("name"), &properties))
+            is_plain_list = is_plain_function(function, &properties);
+        else
+            is_plain_list = false;
+    }
+    r->prompt_chars += (int64_t)str_utf8_length(json);
+    if (!is_plain_list) {
+        r->tally.is_exact = false;
+        prompt_add(&r->tally, json);
+        return;
+    }
+    struct buf line;
+    int64_t n = 0;
+    buf_init(&line, FUNCTION_TEXT_MAX);
+    json_items(&it, list);
+    for (; json_next(&it, &item); n++) {
+        if (!json_get(item, STR("function"), &function))
+            function = item;
+        (void)is_plain_function(function, &properties);
+        add_plain_function(r, function, properties, &line);
+    }
+    r->prompt_tokens += n ? PROMPT_PER_FUNCTIONS : 0;
+    /* A line that did not fit counts as what fitted. */
+    r->tally.is_exact = r->tally.is_exact && buf_status(&line) == ST_OK;
+    buf_destroy(&line);
+}
+
+/* --- prompts of other operations --- */
 
 /* A prompt of /completions or an input of /embeddings: a text, texts, token ids, or lists of them. */
 static enum status read_prompts(struct request *r, enum member m, struct json_value v,
@@ -191,7 +319,7 @@ static enum status read_prompts(struct request *r, enum member m, struct json_va
 /* The input of /responses: a text, or items of which messages are the most common. */
 static enum status read_input(struct request *r, struct json_value v, struct problem *why) {
     if (json_type(v) == JSON_STRING) {
-        r->prompt_tokens += TOKENS_PER_MESSAGE + TOKENS_PER_REPLY;
+        r->prompt_tokens += r->tally.rules->per_message + r->tally.rules->per_reply;
         add_text(r, json_str(v));
         return ST_OK;
     }
@@ -203,7 +331,7 @@ static enum status read_input(struct request *r, struct json_value v, struct pro
     json_items(&it, v);
     while (json_next(&it, &item))
         add_message(r, item);
-    r->prompt_tokens += TOKENS_PER_REPLY;
+    r->prompt_tokens += r->tally.rules->per_reply;
     return ST_OK;
 }
 
@@ -283,9 +411,8 @@ static enum status read_stream_options(struct request *r, const char *text, stru
     return ST_OK;
 }
 
-static enum status read_member(struct request *r, enum member m, enum operation op,
-                               const char *text, struct json_value v, struct json_span at,
-                               struct problem *why) {
+static enum status read_member(struct request *r, enum member m, const char *text,
+                               struct json_value v, struct json_span at, struct problem *why) {
     switch (m) {
     case MEMBER_MODEL:
         if (json_type(v) != JSON_STRING)
@@ -311,26 +438,41 @@ static enum status read_member(struct request *r, enum member m, enum operation 
     case MEMBER_BEST_OF:
         return read_count(m, v, 1, MAX_BEST_OF, &r->output.best_of, why);
     case MEMBER_MESSAGES:
-        return op == OP_CHAT ? read_messages(r, v, why) : ST_OK;
     case MEMBER_PROMPT:
-        return op == OP_COMPLETIONS ? read_prompts(r, m, v, why) : ST_OK;
     case MEMBER_INPUT:
-        if (op == OP_EMBEDDINGS)
-            return read_prompts(r, m, v, why);
-        return op == OP_RESPONSES ? read_input(r, v, why) : ST_OK;
     case MEMBER_INSTRUCTIONS:
-        if (json_type(v) == JSON_STRING)
-            add_text(r, json_str(v));
-        return ST_OK;
     case MEMBER_TOOLS:
     case MEMBER_FUNCTIONS:
     case MEMBER_RESPONSE_FORMAT:
     case MEMBER_TEXT:
-        /* Schemas reach the model as text of about the length that they have here. */
-        add_text(r, (struct str){text + at.begin, at.end - at.begin});
+        r->parts[m - FIRST_PART] = (struct request_part){v, at};
+        r->has_part |= 1u << (m - FIRST_PART);
         return ST_OK;
     case N_MEMBERS:
         break;
+    }
+    return ST_OK;
+}
+
+static enum status read_part(struct request *r, enum member m, enum operation op, const char *text,
+                             const struct request_part *part, struct problem *why) {
+    struct str json = {text + part->at.begin, part->at.end - part->at.begin};
+    if (m == MEMBER_MESSAGES)
+        return op == OP_CHAT ? read_messages(r, part->value, why) : ST_OK;
+    if (m == MEMBER_PROMPT)
+        return op == OP_COMPLETIONS ? read_prompts(r, m, part->value, why) : ST_OK;
+    if (m == MEMBER_INPUT && op == OP_EMBEDDINGS)
+        return read_prompts(r, m, part->value, why);
+    if (m == MEMBER_INPUT)
+        return op == OP_RESPONSES ? read_input(r, part->value, why) : ST_OK;
+    if (m == MEMBER_INSTRUCTIONS) {
+        if (json_type(part->value) == JSON_STRING)
+            add_text(r, json_str(part->value));
+    } else if (m == MEMBER_TOOLS || m == MEMBER_FUNCTIONS) {
+        add_functions(r, part->value, json);
+    } else {
+        /* Schemas reach the model as text of about the length that they have here. */
+        add_text(r, json);
     }
     return ST_OK;
 }
@@ -343,8 +485,8 @@ static enum member member_of(struct str key) {
     return N_MEMBERS;
 }
 
-enum status request_read(struct json_doc *doc, const char *text, size_t len, enum operation op,
-                         struct request *out, struct problem *why) {
+enum status request_parse(struct json_doc *doc, const char *text, size_t len, enum operation op,
+                          struct request *out, struct problem *why) {
     struct json_value root, v;
     struct request r = {.n_prompts = 1, .output = OUTPUT_REQUEST_NONE};
     r.output.api = op == OP_EMBEDDINGS    ? OUTPUT_EMBEDDINGS
@@ -373,7 +515,7 @@ enum status request_read(struct json_doc *doc, const char *text, size_t len, enu
                                "%s is given twice; it is not clear which one counts.",
                                member_names[m].p);
         seen |= 1u << m;
-        TRY(read_member(&r, m, op, text, v, at, why));
+        TRY(read_member(&r, m, text, v, at, why));
     }
     static const enum member required[] = {[OP_CHAT] = MEMBER_MESSAGES,
                                            [OP_COMPLETIONS] = N_MEMBERS,
@@ -385,4 +527,21 @@ enum status request_read(struct json_doc *doc, const char *text, size_t len, enu
                            "Missing required parameter: %s.", member_names[must].p);
     *out = r;
     return ST_OK;
+}
+
+enum status request_count(struct request *r, const char *text, enum operation op, struct str model,
+                          struct prompt_counters *counters, struct problem *why) {
+    prompt_begin(&r->tally, counters, prompt_rules_find(model));
+    for (int i = 0; i < REQUEST_PARTS; i++) {
+        if (r->has_part >> i & 1)
+            TRY(read_part(r, (enum member)(FIRST_PART + i), op, text, &r->parts[i], why));
+    }
+    r->prompt_tokens += r->tally.tokens;
+    return ST_OK;
+}
+
+enum status request_read(struct json_doc *doc, const char *text, size_t len, enum operation op,
+                         struct request *out, struct problem *why) {
+    TRY(request_parse(doc, text, len, op, out, why));
+    return request_count(out, text, op, STR(""), NULL, why);
 }

@@ -4,7 +4,11 @@
 
 #include "admit/output.h"
 #include "call/route.h"
+#include "tokens/prompt.h"
 #include "json/json.h"
+
+/* Members of a body that belong to its prompt. */
+enum { REQUEST_PARTS = 8 };
 
 struct request {
     struct str model;          /* a view into the document; {NULL, 0} when absent */
@@ -18,16 +22,36 @@ struct request {
     struct json_span ask_at;
     struct str ask_text; /* static */
     struct output_request output;
-    int64_t prompt_tokens; /* estimated */
+    int64_t prompt_tokens; /* how sure: tally.is_exact */
     int64_t prompt_chars;  /* of text, as the standard limits count it */
     int64_t n_prompts;     /* a completion's prompts are as many calls */
+
+    /* What makes the prompt, from request_parse to request_count; by the room's own numbers. */
+    struct request_part {
+        struct json_value value;
+        struct json_span at;
+    } parts[REQUEST_PARTS];
+    uint32_t has_part; /* bit i: parts[i] is there */
+    struct prompt_tally tally;
 };
 
 /*
- * Parses and checks the body of `len` bytes, JSON_PADDING readable ones behind it. Only members that
- * matter here are checked: wrong types are refused, and so is a member given twice, since the
- * backend might believe the other one. All else is the backend's to judge.
+ * Reading a request takes two steps, since the model's name may stand behind the prompt, and tells how
+ * its tokens are counted.
+ *
+ * request_parse parses and checks the body of `len` bytes, JSON_PADDING readable ones behind it. Only
+ * members that matter here are checked: wrong types are refused, and so is a member given twice,
+ * since the backend might believe the other one. All else is the backend's to judge.
+ *
+ * request_count checks the prompt and counts its tokens by the rules of `model`; with the same
+ * document and text, unchanged. `counters` may be NULL: then all is estimated.
  */
+enum status request_parse(struct json_doc *doc, const char *text, size_t len, enum operation op,
+                          struct request *out, struct problem *why) MUST_USE;
+enum status request_count(struct request *r, const char *text, enum operation op, struct str model,
+                          struct prompt_counters *counters, struct problem *why) MUST_USE;
+
+/* Both, for a model that nobody knows. */
 enum status request_read(struct json_doc *doc, const char *text, size_t len, enum operation op,
                          struct request *out, struct problem *why) MUST_USE;
 

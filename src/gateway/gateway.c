@@ -22,6 +22,7 @@ struct gateway {
     struct server *server;
     struct lease *lease;
     struct json_doc *doc;
+    struct prompt_counters *counters; /* owned; of this loop's prompts */
     struct balance_rng rng;
     const struct call_guard *guard; /* borrowed, may be NULL */
     struct log *log;
@@ -53,7 +54,8 @@ static void finish_draining(void *arg);
 
 static struct call_env env_of(struct gateway_call *gc) {
     struct gateway *g = gc->gateway;
-    return (struct call_env){gc->lease->plan->view, &os_clock, g->doc, &g->rng, g->guard};
+    return (struct call_env){
+        gc->lease->plan->view, &os_clock, g->doc, &g->rng, g->guard, g->counters};
 }
 
 /* --- the log --- */
@@ -322,7 +324,7 @@ static bool on_refused(void *arg, struct exchange *x, enum status st, const stru
         return true;
     }
     struct call c;
-    struct call_env env = {g->lease->plan->view, &os_clock, g->doc, &g->rng, g->guard};
+    struct call_env env = {g->lease->plan->view, &os_clock, g->doc, &g->rng, g->guard, g->counters};
     uint64_t id[2] = {balance_rng_next(&g->rng), balance_rng_next(&g->rng)};
     call_init(&c, &env, exchange_start_ns(x), (const unsigned char *)id);
     call_refuse(&c, st, why);
@@ -422,6 +424,10 @@ struct gateway *gateway_new(struct loop *l, const struct gateway_settings *setti
         g->settings.backend_idle_ms = BACKEND_IDLE_MS;
     g->log = log;
     g->doc = json_doc_new();
+    unsigned char secret[16];
+    struct vocabulary o200k = vocabulary_o200k(), cl100k = vocabulary_cl100k();
+    os_random(secret, sizeof secret);
+    g->counters = prompt_counters_new(&o200k, &cl100k, secret);
     os_random(&g->rng.state, sizeof g->rng.state);
     list_init(&g->calls);
     list_init(&g->spare);
@@ -517,6 +523,7 @@ void gateway_free(struct gateway *g) {
         free(CONTAINER_OF(it, struct gateway_call, in_gateway));
     lease_unref(g->lease);
     json_doc_free(g->doc);
+    prompt_counters_free(g->counters);
     buf_destroy(&g->lines);
     free(g);
 }
