@@ -691,6 +691,66 @@ static void questions_are_answered(void **state) {
     assert_int_equal(GET(g, ACCOUNT_1 "/usages" V), 200);
 }
 
+/* "{g}/accounts/{a}" as this test's own path; false when a line holds none. */
+static bool expand_documented(const char *line, enum arm_method *method, struct buf *out) {
+    static const struct {
+        const char *mark, *text;
+    } marks[] = {{"{s}", SUB "/providers/Microsoft.CognitiveServices"},
+                 {"{g}", GROUP_1 "/providers/Microsoft.CognitiveServices"},
+                 {"{a}", "acct1"},
+                 {"{d}", "d1"},
+                 {"{l}", "eastus"},
+                 {"{group}", "rg1"}};
+    static const char *const methods[] = {"GET", "HEAD", "PUT", "PATCH", "POST", "DELETE"};
+    const char *cell = strstr(line, "` | ");
+    if (strncmp(line, "| `", 3) != 0 || !cell)
+        return false;
+    cell += 4;
+    for (size_t m = 0; m < ARRAY_LEN(methods); m++) {
+        size_t n = strlen(methods[m]);
+        if (strncmp(cell, methods[m], n) != 0 || strncmp(cell + n, " `", 2) != 0)
+            continue;
+        *method = (enum arm_method)m;
+        for (cell += n + 2; *cell && *cell != '`'; cell++) {
+            size_t i = 0;
+            while (i < ARRAY_LEN(marks) && strncmp(cell, marks[i].mark, strlen(marks[i].mark)) != 0)
+                i++;
+            if (i < ARRAY_LEN(marks)) {
+                buf_str(out, str_of(marks[i].text));
+                cell += strlen(marks[i].mark) - 1;
+            } else {
+                buf_char(out, *cell);
+            }
+        }
+        buf_lit(out, V "\0");
+        return true;
+    }
+    return false;
+}
+
+static void every_documented_operation_is_there(void **state) {
+    struct rig *g = *state;
+    char line[2048];
+    int n = 0;
+    FILE *page = fopen(SOURCE_ROOT "/docs/api.md", "r");
+    assert_non_null(page);
+    while (fgets(line, sizeof line, page)) {
+        enum arm_method method;
+        struct buf target;
+        buf_init(&target, 4096);
+        if (expand_documented(line, &method, &target)) {
+            n++;
+            rig_ask(g, method, target.p, "{}");
+            const char *code = g->answer.status >= 400 ? rig_str(g, "error.code") : "";
+            if (strcmp(code, "InvalidResourceType") == 0 || g->answer.status == 405)
+                fail_msg("docs/api.md names what is not there: %s", line);
+        }
+        buf_destroy(&target);
+    }
+    fclose(page);
+    assert_int_equal(n, 29);
+}
+
 int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
@@ -721,6 +781,7 @@ int main(void) {
         T(quota_requests_queue_and_are_answered),
         T(deleting_a_group_deletes_its_accounts_softly),
         T(questions_are_answered),
+        T(every_documented_operation_is_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
