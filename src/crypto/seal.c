@@ -29,7 +29,7 @@ void seal_close(const struct seal_key *key, struct str context, struct str secre
             EVP_EncryptUpdate(ctx, NULL, &len, bytes_of(context), (int)context.n) == 1 &&
             EVP_EncryptUpdate(ctx, raw + NONCE_SIZE, &len, bytes_of(secret), (int)secret.n) == 1 &&
             EVP_EncryptFinal_ex(ctx, raw + NONCE_SIZE + len, &last) == 1 &&
-            (size_t)(len + last) == secret.n &&
+            (size_t)len + (size_t)last == secret.n &&
             EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, TAG_SIZE,
                                 raw + NONCE_SIZE + secret.n) == 1,
         "AES-256-GCM");

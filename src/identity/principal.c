@@ -53,7 +53,8 @@ static bool is_name(struct str s) {
 }
 
 static void copy(char *out, struct str s) {
-    memcpy(out, s.p, s.n);
+    if (s.n > 0)
+        memcpy(out, s.p, s.n);
     out[s.n] = '\0';
 }
 

@@ -12,7 +12,8 @@
  * it shows, its object id what roles are assigned to. Kept as a row: table PRINCIPAL_TABLE, key the
  * application id in lower case, body
  *
- *   {"appId": "…", "objectId": "…", "name": "…", "isOperator": false, "createdMs": 1795326000000,
+ *   {"appId": "…", "objectId": "…", "name": "…", "isOperator": false,
+ *    "createdMs": 1795326000000,
  *    "secrets": [{"hash": "scrypt$…", "createdMs": 1795326000000, "expiresMs": 0}]}
  *
  * Open structs in the caller's memory; all texts inside.

@@ -1,4 +1,4 @@
-/* vault_test.c - key files made once, read again, renewed when due, and never overwritten blindly. */
+/* vault_test.c - key files made once, read again, renewed when due, and not overwritten blindly. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
