@@ -13,8 +13,7 @@
  */
 enum {
     CERTIFICATE_CA_DAYS = 3650,
-    /* Apple's and Chrome's bound for server certificates (since 2020-09-01); Node and OpenSSL
-     * have none. */
+    /* Below the bounds that platforms set for private authorities (Apple: 825 days). */
     CERTIFICATE_SERVER_DAYS = 397,
     CERTIFICATE_RENEW_DAYS = 30, /* a server certificate is made anew this long before it ends */
     CERTIFICATE_NAMES_MAX = 64,
