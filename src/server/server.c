@@ -362,7 +362,7 @@ static void on_complete(struct exchange *x) {
 /* Keeps what belongs to later requests; stops reading when that is too much. */
 static void keep_ahead(struct exchange *x, struct str in) {
     struct server *s = x->server;
-    if (hold_bytes(s, &x->ahead, in.n, 0))
+    if (in.n && hold_bytes(s, &x->ahead, in.n, 0))
         buf_put(&x->ahead, in.p, in.n);
     bool is_too_much = x->ahead.len > SERVER_AHEAD_MAX || (x->ahead.len && !has_room(s, 0, true));
     if (is_too_much && !x->is_ahead_paused) {
