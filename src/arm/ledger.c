@@ -339,8 +339,9 @@ static struct change change_of(const struct ledger *l, const struct ledger_ask *
                        .wanted = ledger_wanted_of(l, ask->model),
                        .place = ledger_place_find(l, ask->location)};
     c.is_same_quota = c.g && c.g->quota == q;
-    c.is_resize = c.is_same_quota && c.g->sku == ask->sku && c.g->model == c.wanted.model &&
-                  c.g->version == c.wanted.version;
+    /* One quota is one subscription, location and SKU. */
+    c.is_resize =
+        c.is_same_quota && c.g->model == c.wanted.model && c.g->version == c.wanted.version;
     return c;
 }
 
@@ -353,9 +354,9 @@ bool ledger_is_eligible(const struct change *c, enum sku sku, const struct pool_
 static int64_t kept_ptus(const struct change *c, enum sku sku) {
     if (!c->g)
         return 0;
+    /* An uncovered rest of an import counts too: it stays uncovered, whatever else happens. */
     if (c->is_resize)
-        return c->g
-            ->size; /* an uncovered rest of an import stays uncovered, whatever else happens */
+        return c->g->size;
     int64_t sum = 0;
     for (size_t i = 0; i < c->g->n_parts; i++) {
         if (ledger_is_eligible(c, sku, c->g->parts[i].pool))
@@ -566,7 +567,7 @@ static void apply(struct ledger *l, const struct ledger_ask *ask, struct change 
     int64_t kept = c->is_resize ? g->size : ledger_covered(g);
     if (sku_is_provisioned(ask->sku) && ask->size > kept)
         parts_grow(l, g, c, ask->size - kept);
-    parts_trim(g, sku_is_provisioned(ask->sku) ? ask->size : 0);
+    parts_trim(g, ask->size);
     g->size = ask->size;
 }
 

@@ -98,6 +98,7 @@ static void each_role_allows_what_it_is_for_and_no_more(void **state) {
         {"Microsoft.Resources/subscriptions/resourceGroups/delete", "OC"},
         {"Weir.Capacity/quotaRequests/write", "OCcp"},
         {"Weir.Capacity/locations/quotas/read", "OCRcpq"},
+        {"Microsoft.CognitiveServices/read", "OCRc"}, /* a star is something, between its slashes */
         {"", "OC"},
     };
     static const char letters[] = "OCRcuopq";

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "arm/ledger.h"
+#include "arm/ledger_private.h"
 #include "support/random.h"
 
 static const struct siphash_key secret = {5, 6};
@@ -217,7 +217,12 @@ static void a_lowered_limit_takes_nothing_away_and_grants_nothing(void **state) 
     assert_int_equal(quota(f, "eastus", SKU_PROVISIONED, "").left, 0);
     assert_int_equal(take(f, "b", "eastus", "gpt-4o", SKU_PROVISIONED, 50), LEDGER_NO_QUOTA);
     assert_int_equal(take(f, "a", "eastus", "gpt-4o", SKU_PROVISIONED, 350), LEDGER_NO_QUOTA);
-    /* Staying and shrinking are always granted. */
+    /* Staying and shrinking are always granted, and the answer says so. */
+    struct ledger_answer a;
+    struct ledger_ask ask = ask_of(f, "a", "eastus", "gpt-4o", SKU_PROVISIONED, 350);
+    assert_int_equal(ledger_judge(f->ledger, &ask, &a), LEDGER_NO_QUOTA);
+    assert_int_equal(a.largest_by_quota, 300);
+    assert_int_equal(a.largest, 300);
     assert_int_equal(take(f, "a", "eastus", "gpt-4o", SKU_PROVISIONED, 300), LEDGER_DONE);
     assert_int_equal(take(f, "a", "eastus", "gpt-4o", SKU_PROVISIONED, 150), LEDGER_DONE);
     assert_int_equal(quota(f, "eastus", SKU_PROVISIONED, "").used, 150);
@@ -278,6 +283,37 @@ static void importing_raises_the_quota_to_fit_and_reserves_what_there_is(void **
     assert_int_equal(take(f, "b", "eastus", "gpt-4o", SKU_PROVISIONED, 150), LEDGER_DONE);
     assert_int_equal(reserved(f, "p"), 550);
     assert_balanced(f->ledger);
+}
+
+static void growing_what_is_not_covered_asks_for_the_growth_alone(void **state) {
+    struct fixture *f = *state;
+    struct ledger_import got;
+    put_places(f->ledger);
+    put_pool(f->ledger, "p", "eastus", 100, "gpt-4o", NULL);
+    struct ledger_ask ask = ask_of(f, "a", "eastus", "gpt-4o", SKU_PROVISIONED, 300);
+    ledger_import(f->ledger, &ask, &got);
+    assert_int_equal(got.uncovered, 200);
+    put_pool(f->ledger, "p", "eastus", 1000, "gpt-4o", NULL);
+    assert_int_equal(take(f, "a", "eastus", "gpt-4o", SKU_PROVISIONED, 350), LEDGER_DONE);
+    assert_int_equal(reserved(f, "p"), 150);
+}
+
+static void importing_what_is_there_does_not_undo_a_lowered_limit(void **state) {
+    struct fixture *f = *state;
+    struct ledger_import got;
+    put_places(f->ledger);
+    put_pool(f->ledger, "p", "eastus", 1000, "gpt-4o", NULL);
+    assert_int_equal(take(f, "a", "eastus", "gpt-4o", SKU_PROVISIONED, 300), LEDGER_DONE);
+    set_quota(f, "eastus", SKU_PROVISIONED, "", 100);
+    struct ledger_ask ask = ask_of(f, "a", "eastus", "gpt-4o", SKU_PROVISIONED, 300);
+    ledger_import(f->ledger, &ask, &got);
+    assert_int_equal(got.limit_after, 100);
+    ask.size = 200;
+    ledger_import(f->ledger, &ask, &got);
+    assert_int_equal(got.limit_after, 100);
+    ask.size = 250;
+    ledger_import(f->ledger, &ask, &got);
+    assert_int_equal(got.limit_after, 250);
 }
 
 /* ---- capacity ---- */
@@ -342,6 +378,24 @@ static void growth_goes_beside_what_is_there_and_shrinking_gives_back_the_newest
     assert_balanced(f->ledger);
 }
 
+static void one_pool_is_better_than_two(void **state) {
+    struct fixture *f = *state;
+    put_places(f->ledger);
+    put_pool(f->ledger, "a", "eastus", 60, "gpt-4o", NULL);
+    put_pool(f->ledger, "b", "eastus", 400, "gpt-4o", NULL);
+    put_pool(f->ledger, "c", "eastus", 110, "gpt-4o", "gpt-4.1");
+    put_pool(f->ledger, "d", "eastus", 200, "gpt-4o", NULL);
+    put_pool(f->ledger, "e", "eastus", 90, "gpt-4o", NULL);
+    assert_int_equal(take(f, "x", "eastus", "gpt-4o", SKU_PROVISIONED, 100), LEDGER_DONE);
+    assert_row(f, "x", "{\"size\":100,\"quota\":100,\"pools\":[{\"pool\":\"d\",\"ptus\":100}]}");
+    /* None takes it whole: the largest first, so that the parts are few. */
+    set_quota(f, "eastus", SKU_PROVISIONED, "", 1000);
+    assert_int_equal(take(f, "y", "eastus", "gpt-4o", SKU_PROVISIONED, 500), LEDGER_DONE);
+    assert_row(f, "y",
+               "{\"size\":500,\"quota\":500,\"pools\":[{\"pool\":\"b\",\"ptus\":400},"
+               "{\"pool\":\"d\",\"ptus\":100}]}");
+}
+
 static void pools_of_few_models_are_filled_before_those_of_many(void **state) {
     struct fixture *f = *state;
     put_places(f->ledger);
@@ -370,6 +424,14 @@ static void a_pool_that_shrinks_keeps_what_it_gave_and_gives_no_more(void **stat
     put_pool(f->ledger, "p", "westus", 1000, "gpt-4.1", NULL);
     assert_int_equal(take(f, "b", "eastus", "gpt-4o", SKU_PROVISIONED, 50), LEDGER_DONE);
     assert_int_equal(take(f, "b", "eastus", "gpt-4o", SKU_PROVISIONED, 100), LEDGER_NO_CAPACITY);
+    assert_int_equal(reserved(f, "p"), 100);
+    assert_int_equal(take(f, "c", "eastus", "gpt-4o-mini", SKU_STANDARD, 5), LEDGER_DONE);
+    put_pool(f->ledger, "q", "eastus", 500, "gpt-4o", NULL);
+    assert_int_equal(take(f, "b", "eastus", "gpt-4o", SKU_PROVISIONED, 100), LEDGER_DONE);
+    assert_row(f, "b",
+               "{\"size\":100,\"quota\":100,\"pools\":[{\"pool\":\"p\",\"ptus\":50},"
+               "{\"pool\":\"q\",\"ptus\":50}]}");
+    assert_int_equal(take(f, "b", "eastus", "gpt-4o", SKU_PROVISIONED, 50), LEDGER_DONE);
     assert_int_equal(reserved(f, "p"), 100);
     assert_balanced(f->ledger);
 }
@@ -403,6 +465,32 @@ static void a_pool_may_serve_one_version_only(void **state) {
     assert_int_equal(ledger_take(f->ledger, &ask, NULL), LEDGER_NO_CAPACITY);
     ask.model = catalog_find(&f->catalog, STR("OpenAI"), STR("gpt-4o"), STR("2024-08-06"));
     assert_int_equal(ledger_take(f->ledger, &ask, NULL), LEDGER_DONE);
+    /* Another version is another placing, though the size stays. */
+    ask.model = catalog_find(&f->catalog, STR("OpenAI"), STR("gpt-4o"), STR("2024-05-13"));
+    assert_int_equal(ledger_take(f->ledger, &ask, NULL), LEDGER_NO_CAPACITY);
+    put_pool(f->ledger, "q", "eastus", 50, "gpt-4o", NULL);
+    assert_int_equal(ledger_take(f->ledger, &ask, NULL), LEDGER_DONE);
+    assert_int_equal(reserved(f, "p"), 0);
+    assert_int_equal(reserved(f, "q"), 50);
+}
+
+static void a_size_that_was_valid_once_may_stay(void **state) {
+    struct fixture *f = *state;
+    put_places(f->ledger);
+    put_pool(f->ledger, "p", "eastus", 1000, "gpt-4o", NULL);
+    assert_int_equal(take(f, "a", "eastus", "gpt-4o", SKU_PROVISIONED, 50), LEDGER_DONE);
+    struct model m = *model(f, "gpt-4o");
+    m.sizes[SKU_PROVISIONED].minimum = 60;
+    struct ledger_ask ask = ask_of(f, "a", "eastus", "gpt-4o", SKU_PROVISIONED, 50);
+    ask.model = &m;
+    assert_int_equal(ledger_take(f->ledger, &ask, NULL), LEDGER_DONE);
+    ask.size = 55;
+    assert_int_equal(ledger_take(f->ledger, &ask, NULL), LEDGER_BAD_SIZE);
+    m.sizes[SKU_PROVISIONED].is_offered = false;
+    ask.size = 50;
+    assert_int_equal(ledger_take(f->ledger, &ask, NULL), LEDGER_DONE);
+    ask.size = 110;
+    assert_int_equal(ledger_take(f->ledger, &ask, NULL), LEDGER_NOT_OFFERED);
 }
 
 /* Another SKU or model in place of the old one, in one step. */
@@ -421,6 +509,14 @@ static void a_change_of_kind_gives_back_the_old_only_when_the_new_is_granted(voi
     assert_int_equal(quota(f, "eastus", SKU_PROVISIONED, "").used, 100);
     assert_int_equal(reserved(f, "w"), 0);
     assert_int_equal(reserved(f, "e"), 100);
+    /* What is out of reach goes first, though it was the first to come. */
+    assert_int_equal(take(f, "b", "westus", "gpt-4o", SKU_GLOBAL_PROVISIONED, 100), LEDGER_DONE);
+    assert_int_equal(reserved(f, "w"), 100);
+    put_pool(f->ledger, "e", "eastus", 300, "gpt-4o", "gpt-4.1");
+    assert_int_equal(take(f, "b", "westus", "gpt-4o", SKU_GLOBAL_PROVISIONED, 150), LEDGER_DONE);
+    assert_int_equal(take(f, "b", "westus", "gpt-4.1", SKU_GLOBAL_PROVISIONED, 50), LEDGER_DONE);
+    assert_row(f, "b", "{\"size\":50,\"quota\":50,\"pools\":[{\"pool\":\"e\",\"ptus\":50}]}");
+    assert_true(ledger_release(f->ledger, STR("b")));
     /* The other model that the same pool serves needs no room but its own. */
     assert_int_equal(take(f, "a", "eastus", "gpt-4.1", SKU_PROVISIONED, 100), LEDGER_DONE);
     assert_int_equal(reserved(f, "e"), 100);
@@ -495,7 +591,18 @@ static void lists_where_else_it_would_fit_what_is_enough_first(void **state) {
         6 + 6 + 4);
     assert_int_equal(
         ledger_places(f->ledger, STR("sub"), STR("Island"), model(f, "gpt-4o"), out, 16), 4);
+    /* Valid there is not valid here: 60 is no regional size. */
+    ask = ask_of(f, "a", "eastus", "gpt-4o", SKU_GLOBAL_PROVISIONED, 60);
+    n = ledger_elsewhere(f->ledger, &ask, out, ARRAY_LEN(out));
+    for (size_t i = 0; i < n; i++)
+        assert_int_equal(out[i].is_enough, out[i].sku != SKU_PROVISIONED);
+    assert_int_equal(ledger_capacity_left(f->ledger, STR("eastus"), model(f, "gpt-4o"),
+                                          SKU_DATA_ZONE_PROVISIONED),
+                     250);
     ledger_location_remove(f->ledger, STR("westus"));
+    assert_int_equal(ledger_capacity_left(f->ledger, STR("eastus"), model(f, "gpt-4o"),
+                                          SKU_DATA_ZONE_PROVISIONED),
+                     50);
     assert_int_equal(
         ledger_places(f->ledger, STR("sub"), STR(""), model(f, "gpt-4o"), out, ARRAY_LEN(out)), 10);
     struct str name, zone;
@@ -570,6 +677,23 @@ static void rows_that_are_none_are_refused_and_leave_nothing(void **state) {
                           "{\"size\":100,\"quota\":100,\"pools\":[{\"pool\":\"p\",\"ptus\":1}]}",
                           &why),
                      ST_BAD_REQUEST);
+}
+
+static void books_that_do_not_balance_are_told(void **state) {
+    struct fixture *f = *state;
+    struct problem why = {0};
+    put_places(f->ledger);
+    put_pool(f->ledger, "p", "eastus", 300, "gpt-4o", NULL);
+    assert_int_equal(take(f, "a", "eastus", "gpt-4o", SKU_PROVISIONED, 100), LEDGER_DONE);
+    struct grant *g = ledger_grant_find(f->ledger, STR("a"));
+    int64_t *const books[] = {&g->quota->used, &g->quota->held, &g->parts[0].pool->reserved};
+    for (size_t i = 0; i < ARRAY_LEN(books); i++) {
+        assert_true(ledger_check(f->ledger, &why));
+        ++*books[i];
+        assert_false(ledger_check(f->ledger, &why));
+        assert_true(why.message[0] != '\0');
+        --*books[i];
+    }
 }
 
 /* ---- against sums made the slow way ---- */
@@ -787,7 +911,7 @@ static void step_take(struct world *w) {
     struct ledger_answer answer;
     enum ledger_outcome want = slow_judge(w, d, is.model, is.sku, is.size);
     assert_int_equal(ledger_judge(w->f->ledger, &ask, &answer), want);
-    if (want != LEDGER_HELD && want != LEDGER_NOT_OFFERED && random_once_in(&w->r, 20))
+    if (want != LEDGER_HELD && want != LEDGER_NOT_OFFERED && random_once_in(&w->r, 10))
         check_largest(w, d, is.model, is.sku, &answer);
     assert_int_equal(ledger_take(w->f->ledger, &ask, &answer), want);
     if (want != LEDGER_DONE)
@@ -984,18 +1108,23 @@ int main(void) {
         WITH_LEDGER(a_lowered_limit_takes_nothing_away_and_grants_nothing),
         WITH_LEDGER(a_soft_deleted_account_keeps_quota_and_capacity_until_it_is_purged),
         WITH_LEDGER(importing_raises_the_quota_to_fit_and_reserves_what_there_is),
+        WITH_LEDGER(growing_what_is_not_covered_asks_for_the_growth_alone),
+        WITH_LEDGER(importing_what_is_there_does_not_undo_a_lowered_limit),
         WITH_LEDGER(a_pool_of_several_models_has_one_capacity),
         WITH_LEDGER(reach_is_the_location_its_zone_or_the_world),
         WITH_LEDGER(growth_goes_beside_what_is_there_and_shrinking_gives_back_the_newest),
+        WITH_LEDGER(one_pool_is_better_than_two),
         WITH_LEDGER(pools_of_few_models_are_filled_before_those_of_many),
         WITH_LEDGER(a_pool_that_shrinks_keeps_what_it_gave_and_gives_no_more),
         WITH_LEDGER(a_draining_pool_grants_nothing_and_goes_when_it_is_empty),
         WITH_LEDGER(a_pool_may_serve_one_version_only),
+        WITH_LEDGER(a_size_that_was_valid_once_may_stay),
         WITH_LEDGER(a_change_of_kind_gives_back_the_old_only_when_the_new_is_granted),
         WITH_LEDGER(tells_the_largest_valid_size),
         WITH_LEDGER(lists_where_else_it_would_fit_what_is_enough_first),
         WITH_LEDGER(rows_come_back_before_their_pools_do),
         WITH_LEDGER(rows_that_are_none_are_refused_and_leave_nothing),
+        WITH_LEDGER(books_that_do_not_balance_are_told),
         WITH_LEDGER(agrees_with_the_slow_sums_over_random_operations),
         WITH_LEDGER(ten_thousand_deployments_are_normal),
 #undef WITH_LEDGER

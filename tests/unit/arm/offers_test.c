@@ -89,6 +89,8 @@ static void sizes_are_the_models_own_up_to_the_largest(void **state) {
     assert_int_equal(offers_sizes(f->offers, &m, SKU_STANDARD).maximum, 5000);
     m.sizes[SKU_PROVISIONED].maximum = 10;
     assert_int_equal(offers_sizes(f->offers, &m, SKU_PROVISIONED).maximum, 50);
+    m.sizes[SKU_GLOBAL_PROVISIONED].maximum = 1; /* steps of 5 below 15 are no sizes */
+    assert_int_equal(offers_sizes(f->offers, &m, SKU_GLOBAL_PROVISIONED).maximum, 15);
 }
 
 /* Against a walk over all sizes. */
