@@ -1,5 +1,5 @@
 /*
- * replay.c - runs recorded decisions through the product's own admission, balancing and sizing.
+ * replay.c - runs recorded decisions through the product's own admission, balancing, sizing and cache table.
  *
  *     replay FILE...
  *
@@ -18,6 +18,7 @@
 #include "base/map.h"
 #include "sizing/sizing.h"
 #include "support/jsonl.h"
+#include "tokens/prefix.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -468,6 +469,82 @@ static void sizing_step(void *state, struct trace *t) {
                    sizing_deployable(raw, number(t, t->event, "min"), number(t, t->event, "inc")));
 }
 
+/* ---- promptcache ---- */
+
+enum { MARKS_MAX = 1 << 20 };
+
+struct promptcache {
+    struct prefix_table table;
+    struct siphash_key key;
+    struct buf marks; /* of the event's prompt */
+};
+
+static uint64_t word(const struct trace *t, struct str object, const char *name) {
+    uint64_t v;
+    if (!str_to_hex_u64(text(t, object, name), &v))
+        unreadable(t, "not a word in hexadecimal:", name);
+    return v;
+}
+
+static void *promptcache_new(const struct trace *t, struct str cfg) {
+    struct promptcache *p = xcalloc(1, sizeof *p);
+    p->key = (struct siphash_key){word(t, cfg, "k0"), word(t, cfg, "k1")};
+    int64_t capacity = number(t, cfg, "capacity");
+    if (capacity < 1 || capacity > 1 << 24)
+        unreadable(t, "out of range:", "capacity");
+    prefix_init(&p->table, (uint32_t)capacity, number(t, cfg, "ttl_ns"));
+    buf_init(&p->marks, MARKS_MAX);
+    return p;
+}
+
+static void promptcache_free(void *state) {
+    struct promptcache *p = state;
+    prefix_destroy(&p->table);
+    buf_destroy(&p->marks);
+    free(p);
+}
+
+/* Token ids as [a, b, n]: (a i + b) mod 100,003 for i from 0 to n - 1. */
+static void read_tokens(struct promptcache *p, const struct trace *t) {
+    struct prefix_chain chain;
+    struct str segments, segment, item;
+    prefix_chain_init(&chain, &p->key);
+    buf_clear(&p->marks);
+    if (!jsonl_member(t->event, "tok", &segments))
+        unreadable(t, "missing:", "tok");
+    while (jsonl_item(&segments, &segment)) {
+        int64_t abn[3] = {0};
+        for (int i = 0; i < 3 && jsonl_item(&segment, &item); i++)
+            abn[i] = number_of(t, item, "tok");
+        for (int64_t i = 0; i < abn[2]; i++) {
+            uint32_t id = (uint32_t)((uint64_t)(abn[0] * i + abn[1]) % 100003);
+            if (prefix_chain_add(&chain, &id, 1, &p->marks) != ST_OK)
+                unreadable(t, "too long:", "tok");
+        }
+    }
+}
+
+static void promptcache_step(void *state, struct trace *t) {
+    struct promptcache *p = state;
+    struct str what = text(t, t->event, "ev");
+    read_tokens(p, t);
+    const uint64_t *marks = (const void *)p->marks.p;
+    size_t n = p->marks.len / sizeof *marks;
+    int64_t now = number(t, t->event, "t");
+    if (str_eq(what, STR("predict"))) {
+        char last[17] = "";
+        if (n)
+            snprintf(last, sizeof last, "%016" PRIx64, marks[n - 1]);
+        compare_number(t, "cached", prefix_predict(&p->table, marks, n, now));
+        compare_text(t, "last", str_of(last));
+    } else if (str_eq(what, STR("commit"))) {
+        prefix_commit(&p->table, marks, n, now, -1);
+        compare_number(t, "size", p->table.n_used);
+    } else {
+        unreadable(t, "unknown event:", "ev");
+    }
+}
+
 /* ---- files ---- */
 
 static const struct kind {
@@ -481,6 +558,7 @@ static const struct kind {
     {"estimator", estimator_new, estimator_step, free},
     {"router", router_new, router_step, router_free},
     {"sizing", sizing_new, sizing_step, free},
+    {"promptcache", promptcache_new, promptcache_step, promptcache_free},
 };
 
 static const struct kind *kind_of(const struct trace *t) {
@@ -489,8 +567,10 @@ static const struct kind *kind_of(const struct trace *t) {
         if (str_eq(name, str_of(kinds[i].name)))
             return &kinds[i];
     }
-    unreadable(t, "unknown kind; known are provisioned, standard, estimator, router and sizing",
-               "");
+    unreadable(
+        t,
+        "unknown kind; known are provisioned, standard, estimator, router, sizing and promptcache",
+        "");
 }
 
 /* One event: every result that the trace lists must be one that we compared. */
