@@ -32,13 +32,17 @@ const struct rsa_key *trust_key(const struct trusted_issuer *i, struct str id) {
     return NULL;
 }
 
+static bool is_same(const struct trusted_issuer *i, bool is_own, struct str issuer) {
+    return i->is_own == is_own && (is_own || str_eq(str_of(i->issuer), issuer));
+}
+
 const struct trusted_issuer *trust_issuer(const struct trust *t, struct str issuer,
                                           struct str key_id) {
     for (size_t i = 0; i < t->n_issuers; i++)
-        if (t->issuers[i].issuer[0] && str_eq(str_of(t->issuers[i].issuer), issuer))
+        if (is_same(&t->issuers[i], false, issuer))
             return &t->issuers[i];
     for (size_t i = 0; i < t->n_issuers; i++)
-        if (!t->issuers[i].issuer[0] && key_id.n > 0 && trust_key(&t->issuers[i], key_id))
+        if (t->issuers[i].is_own && key_id.n > 0 && trust_key(&t->issuers[i], key_id))
             return &t->issuers[i];
     return NULL;
 }
@@ -55,9 +59,9 @@ bool trust_accepts(const struct trusted_issuer *i, struct str audience) {
 static enum status place_of(struct trust *t, const struct trust_issuer *issuer,
                             struct trusted_issuer **out, struct problem *why) {
     assert(!t->is_sealed && issuer->n_audiences > 0);
-    assert(issuer->issuer.n > 0 || issuer->is_own);
+    assert(issuer->is_own || issuer->issuer.n > 0);
     for (size_t i = 0; i < t->n_issuers; i++) {
-        if (str_eq(str_of(t->issuers[i].issuer), issuer->issuer)) {
+        if (is_same(&t->issuers[i], issuer->is_own, issuer->issuer)) {
             *out = &t->issuers[i];
             return ST_OK;
         }
@@ -66,7 +70,7 @@ static enum status place_of(struct trust *t, const struct trust_issuer *issuer,
         return problem_set(why, ST_BAD_REQUEST, STR("issuer"), "At most %d issuers are trusted.",
                            TRUST_ISSUERS_MAX);
     struct trusted_issuer *i = &t->issuers[t->n_issuers++];
-    i->issuer = str_dup(issuer->issuer);
+    i->issuer = str_dup(issuer->is_own ? STR("") : issuer->issuer);
     i->is_own = issuer->is_own;
     i->n_audiences = issuer->n_audiences;
     i->audiences = xcalloc(i->n_audiences, sizeof *i->audiences);
@@ -96,6 +100,7 @@ static enum status add_key(struct trusted_issuer *i, struct str id, struct rsa_k
 
 void trust_add_key(struct trust *t, const struct trust_issuer *issuer, struct rsa_key *key) {
     struct trusted_issuer *i = NULL;
+    assert(issuer->is_own);
     enum status st = place_of(t, issuer, &i, NULL);
     assert(st == ST_OK);
     st = add_key(i, rsa_key_id(key), rsa_key_ref(key), NULL);
@@ -149,6 +154,7 @@ static enum status read_jwks(struct json_doc *doc, struct trusted_issuer *i, str
 enum status trust_add_jwks(struct trust *t, const struct trust_issuer *issuer, struct str jwks,
                            struct problem *why) {
     struct trusted_issuer *i = NULL;
+    assert(!issuer->is_own);
     TRY(place_of(t, issuer, &i, why));
     if (jwks.n == 0)
         return ST_OK;

@@ -16,9 +16,8 @@
 struct trust;
 
 struct trust_issuer {
-    /* Must equal the token's "iss", byte by byte. Empty, for our own service only: any, since
-     * its key alone is proof enough, and its name is that by which a client reached us
-     * (service.h). */
+    /* Must equal the token's "iss", byte by byte. Not looked at when is_own: our key alone is proof
+     * enough, and our name is whatever name a client reached us by (service.h). */
     struct str issuer;
     /* A token's "aud" must be one of these, without regard to case and to slashes at the end. */
     const struct str *audiences;
@@ -34,8 +33,8 @@ enum {
 /* `skew_s`: how far an issuer's clock may be off; 300 s is usual. */
 struct trust *trust_new(int64_t skew_s);
 
-/* Adds our own issuer, which signs with this key (and perhaps with older ones: call it again
- * with the same issuer). The key is counted, all texts are copied. */
+/* Adds our own issuer, which signs with this key; call it again for older keys. There is one own
+ * issuer, with the audiences of the first call. The key is counted, all texts are copied. */
 void trust_add_key(struct trust *t, const struct trust_issuer *issuer, struct rsa_key *key);
 
 /*

@@ -12,7 +12,7 @@ struct trusted_key {
 };
 
 struct trusted_issuer {
-    char *issuer;     /* owned */
+    char *issuer;     /* owned; empty for our own */
     char **audiences; /* owned, each without slashes at the end */
     size_t n_audiences;
     bool is_own;
@@ -29,7 +29,8 @@ struct trust {
     struct trusted_issuer issuers[TRUST_ISSUERS_MAX];
 };
 
-/* The issuer of that name, else our own if it has a key of that id. NULL when there is neither. */
+/* The outside issuer of that name, else our own if it has a key of that id. NULL when there is
+ * neither. */
 const struct trusted_issuer *trust_issuer(const struct trust *t, struct str issuer,
                                           struct str key_id);
 

@@ -461,6 +461,26 @@ static void both_keys_count_while_one_replaces_the_other(void **state) {
     trust_unref(t);
 }
 
+/* One installation has many names, and a client may have used any of them. */
+static void our_own_name_does_not_matter(void **state) {
+    (void)state;
+    struct trust *t = trust_new(0);
+    for (int i = 0; i < 2 * TRUST_ISSUERS_MAX; i++) {
+        char name[32];
+        struct trust_issuer own = own_issuer;
+        snprintf(name, sizeof name, "https://host-%d/adfs", i);
+        own.issuer = str_of(name);
+        trust_add_key(t, &own, ours);
+    }
+    assert_int_equal(trust_add_jwks(t, &outside_issuer, STR(""), NULL), ST_OK);
+    trust_seal(t);
+    struct buf token = issue("https://localhost:8443", now);
+    const struct token_claims *claims;
+    assert_int_equal(token_check(checker, t, buf_view(&token), now, &claims, NULL), TOKEN_GOOD);
+    buf_destroy(&token);
+    trust_unref(t);
+}
+
 static void key_sets_are_read_for_what_they_are_good_for(void **state) {
     (void)state;
     struct buf good;
@@ -615,6 +635,7 @@ int main(void) {
         cmocka_unit_test(a_new_key_is_fetched_and_an_old_one_forgotten),
         cmocka_unit_test(an_issuer_whose_keys_are_not_there_yet_is_known),
         cmocka_unit_test(both_keys_count_while_one_replaces_the_other),
+        cmocka_unit_test(our_own_name_does_not_matter),
         cmocka_unit_test(key_sets_are_read_for_what_they_are_good_for),
         cmocka_unit_test(issuers_have_an_end),
         cmocka_unit_test(a_hot_token_is_verified_once),

@@ -117,7 +117,7 @@ static void half_a_pair_of_the_server_is_made_anew(void **state) {
     }
 }
 
-/* Anything else that was damaged is not ours to throw away: secrets, tokens and trust hang on it. */
+/* Whatever else was damaged is not ours to throw away: secrets and the clients' trust hang on it. */
 static void damage_is_named_and_left_alone(void **state) {
     static const char *const files[] = {"seal.key", "token.pem", "ca.pem", "ca.key"};
     struct vault v = open_vault(state, 1, now);
