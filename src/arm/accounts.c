@@ -285,6 +285,11 @@ static void put_account(struct ask *a, struct account_row *acc, const struct acc
     ask_answer_row(a, status, &now->row);
 }
 
+/* A resource file tells what there is, whatever was limited or deleted since. */
+static bool is_import(const struct ask *a) {
+    return a->req->is_import && a->req->caller.is_operator;
+}
+
 static void create(struct ask *a, const struct account_row *blank) {
     struct account_row acc = *blank;
     if (acc.name.n < 2) {
@@ -295,7 +300,7 @@ static void create(struct ask *a, const struct account_row *blank) {
     if (!read_account(a, NULL, &acc))
         return;
     int64_t limit = a->arm->settings.accounts_per_location;
-    if (count_accounts(a->arm, &acc) >= limit) {
+    if (!is_import(a) && count_accounts(a->arm, &acc) >= limit) {
         ask_fault(a, FAULT_TOO_MANY_ACCOUNTS, "",
                   "The subscription has %lld accounts of kind '%.*s' in location '%.*s' already, "
                   "which is the limit.",
@@ -330,6 +335,8 @@ static void restore(struct ask *a, const struct account_row *old) {
     struct fields f;
     if (!ask_needs_body(a, &f, &r, &why) || !read_location(a, &f, old, &acc) ||
         !ask_reader_ok(a, &r, FAULT_INVALID_CONTENT))
+        return;
+    if (is_import(a) && !read_account(a, old, &acc))
         return;
     acc.deleted_ms = acc.purge_ms = 0;
     each_deployment(a, old->row.key, ledger_restore);
@@ -369,13 +376,13 @@ void accounts_put(struct ask *a) {
     bool is_alive = old && old->deleted_ms == 0;
     if (!ask_preconditions(a, is_alive ? &old->row : NULL))
         return;
-    if (old && !is_alive && !asks_to_restore(a))
+    if (old && !is_alive && !asks_to_restore(a) && !is_import(a))
         ask_fault(a, FAULT_MUST_RESTORE, "properties.restore",
                   "An existing resource with ID '%.*s' has been soft-deleted. To restore the "
                   "resource, you must specify 'restore' to be 'true' in the property. If you don't "
                   "want to restore existing resource, please purge it first.",
                   STR_ARG(old->row.id));
-    else if (!is_alive && asks_to_restore(a) && !old)
+    else if (!old && asks_to_restore(a))
         ask_fault(a, FAULT_RESOURCE_NOT_FOUND, "properties.restore",
                   "There is no soft-deleted resource '%.*s' to restore.", STR_ARG(blank.row.id));
     else if (is_alive)

@@ -273,18 +273,25 @@ static bool check_access(struct ask *a) {
         (int)size_min(a->path.n, 400), a->path.p);
 }
 
-/* The subscription and the group that the path goes through. */
+/* The subscription and the group that the path goes through. Resource files need not name them. */
 static bool check_parents(struct ask *a) {
+    bool is_import =
+        a->req->is_import && a->req->caller.is_operator && a->req->method == ARM_PUT_METHOD;
     if (a->n_segments < 2 || !str_ieq(a->segment[0], STR("subscriptions")) ||
         a->route->answer == scopes_subscription_put)
         return true;
     struct str s = a->segment[1];
+    if (!world_subscription(a->arm, s) && is_import && name_is_valid(s, 1, RESOURCE_NAME_MAX))
+        scopes_import_subscription(a, s);
     if (!world_subscription(a->arm, s))
         return ask_fault(a, FAULT_SUBSCRIPTION_NOT_FOUND, "",
                          "The subscription '%.*s' could not be found.", (int)size_min(s.n, 80),
                          s.p);
-    if (a->n_segments <= 4 || !str_ieq(a->segment[2], STR("resourceGroups")) ||
-        world_group(a->arm, s, a->segment[3]))
+    if (a->n_segments <= 4 || !str_ieq(a->segment[2], STR("resourceGroups")))
+        return true;
+    if (!world_group(a->arm, s, a->segment[3]) && is_import)
+        scopes_import_group(a, s, a->segment[3]);
+    if (world_group(a->arm, s, a->segment[3]))
         return true;
     return ask_fault(a, FAULT_GROUP_NOT_FOUND, "", "Resource group '%.*s' could not be found.",
                      (int)size_min(a->segment[3].n, 80), a->segment[3].p);
@@ -319,6 +326,19 @@ static bool prepare(struct ask *a) {
     return read_target(a) && check_api_version(a) && read_body(a);
 }
 
+/* Parents that were made for a resource file whose resource was then refused: as if never made. */
+static void take_back(struct ask *a, size_t n_changes, size_t n_audits) {
+    struct arm_changes *c = a->changes;
+    for (size_t i = n_changes; i < c->n; i++) {
+        enum row_type type;
+        bool is_table = row_table_of(c->items[i].table, &type);
+        assert(is_table && (type == ROW_SUBSCRIPTION || type == ROW_GROUP));
+        row_free(table_take(&a->arm->tables[type], c->items[i].key));
+    }
+    c->n = n_changes;
+    c->n_audits = n_audits;
+}
+
 void arm_handle(struct arm *arm, const struct arm_request *request, struct arm_answer *answer,
                 struct arm_changes *changes) {
     struct arena memory;
@@ -326,9 +346,12 @@ void arm_handle(struct arm *arm, const struct arm_request *request, struct arm_a
     arena_init(&memory, NULL, 0, (size_t)1 << 30);
     struct ask a = {
         .arm = arm, .req = request, .out = answer, .changes = changes, .memory = &memory};
+    size_t n_changes = changes->n, n_audits = changes->n_audits;
     if (prepare(&a) && !roles_route(&a) && find_route(&a) && check_names(&a) && check_access(&a) &&
         check_parents(&a))
         a.route->answer(&a);
+    if (answer->status >= 300)
+        take_back(&a, n_changes, n_audits);
     assert(answer->status >= 200 && answer->status < 500);
     assert(buf_status(&answer->body) == ST_OK);
     arena_destroy(&memory);

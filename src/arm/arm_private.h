@@ -221,6 +221,10 @@ void scopes_group_patch(struct ask *a);
 void scopes_group_delete(struct ask *a);
 void scopes_group_resources(struct ask *a);
 void scopes_resources(struct ask *a);
+/* What a resource file leaves out: the parents of an account, each in a row of its own. The group comes
+ * to be where the account is; nothing happens when that is no location. */
+void scopes_import_subscription(struct ask *a, struct str name);
+void scopes_import_group(struct ask *a, struct str subscription, struct str name);
 void scopes_providers(struct ask *a);
 void scopes_provider_get(struct ask *a);
 

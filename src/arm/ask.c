@@ -241,7 +241,7 @@ void ask_answer_rows(struct ask *a, enum row_type type, struct str prefix,
         n++;
     }
     json_end_array(&w);
-    if (has_more)
+    if (has_more && last)
         write_next_link(a, &w, str_skip(last->key, prefix.n));
     json_end_object(&w);
 }

@@ -130,6 +130,40 @@ void scopes_groups(struct ask *a) {
     ask_answer_rows(a, ROW_GROUP, ask_lower(a, prefix), sees_group);
 }
 
+void scopes_import_subscription(struct ask *a, struct str name) {
+    struct subscription s = {
+        .row = {.type = ROW_SUBSCRIPTION, .created = ask_stamp(a), .changed = ask_stamp(a)},
+        .name = name,
+        .display_name = name};
+    s.row.id = ask_format(a, "/subscriptions/%.*s", STR_ARG(name));
+    s.row.key = ask_lower(a, s.row.id);
+    s.row.etag = ask_etag(a);
+    ask_put(a, &s.row);
+}
+
+/* Where the resource of the request is; NULL when its body does not say. */
+static const struct location *asked_location(const struct ask *a) {
+    struct json_value v;
+    if (!a->has_body || !json_get(a->body, STR("location"), &v))
+        return NULL;
+    return world_location(a->arm, json_str(v));
+}
+
+void scopes_import_group(struct ask *a, struct str subscription, struct str name) {
+    const struct subscription *s = world_subscription(a->arm, subscription);
+    const struct location *l = asked_location(a);
+    if (!l || !name_is_valid(name, 1, RESOURCE_NAME_MAX))
+        return;
+    struct group g = {.row = {.type = ROW_GROUP, .created = ask_stamp(a), .changed = ask_stamp(a)},
+                      .name = name,
+                      .location = l->name};
+    g.row.id =
+        ask_format(a, "/subscriptions/%.*s/resourceGroups/%.*s", STR_ARG(s->name), STR_ARG(name));
+    g.row.key = ask_lower(a, g.row.id);
+    g.row.etag = ask_etag(a);
+    ask_put(a, &g.row);
+}
+
 static const struct group *find_group(struct ask *a) {
     const struct group *g = world_group(a->arm, a->name[0], a->name[1]);
     if (!g)
@@ -163,6 +197,12 @@ static void put_group(struct ask *a, const struct group *old) {
     if (!ask_reader_ok(a, &r, FAULT_INVALID_CONTENT))
         return;
     const struct location *l = world_location(a->arm, location);
+    if (!old && !has_location && a->req->is_import) {
+        /* A file need not say where a group is; then it is anywhere. */
+        size_t n;
+        l = snapshot_locations(a->arm->capacity, &n);
+        has_location = n > 0;
+    }
     if (!old && !has_location) {
         ask_fault(a, FAULT_LOCATION_REQUIRED, "location",
                   "The location property is required for this definition.");

@@ -601,6 +601,44 @@ static void imports_raise_the_quota_that_is_too_small(void **state) {
     assert_int_equal(PUT(g, ACCOUNT_1 "/deployments/d2" V, GPT_4O("ProvisionedManaged", 55)), 400);
 }
 
+static void imports_need_no_parents_and_bring_back_what_was_deleted(void **state) {
+    struct rig *g = *state;
+#define OTHER                                                                                      \
+    "/subscriptions/other/resourceGroups/deep/providers/Microsoft.CognitiveServices/accounts/a1"
+    const char *body = "{\"kind\":\"OpenAI\",\"location\":\"westus\",\"properties\":{\"keys\":{"
+                       "\"key1\":\"0123456789abcdef\"}}}";
+    assert_int_equal(PUT(g, OTHER V, body), 404);
+    g->is_import = true;
+    assert_int_equal(PUT(g, OTHER V, "{\"kind\":\"Face\",\"location\":\"westus\"}"), 400);
+    assert_int_equal(g->changes.n + g->changes.n_audits, 0);
+    assert_int_equal(GET(g, "/subscriptions/other" V), 404);
+    assert_int_equal(PUT(g, "/subscriptions/other/resourceGroups/bare" V, "{}"), 201);
+    assert_int_equal(PUT(g, OTHER V, body), 201);
+    assert_int_equal(PUT(g, OTHER V, body), 200);
+    assert_int_equal(g->changes.n, 0);
+    g->is_import = false;
+    assert_int_equal(GET(g, "/subscriptions/other/resourceGroups/deep" V), 200);
+    assert_string_equal(rig_str(g, "location"), "westus");
+    assert_int_equal(DELETE(g, OTHER V), 202);
+    assert_int_equal(PUT(g, OTHER V, body), 409);
+    g->is_import = true;
+    assert_int_equal(PUT(g, OTHER V, body), 201);
+    assert_int_equal(POST(g, OTHER "/listKeys" V, NULL), 200);
+    assert_string_equal(rig_str(g, "key1"), "0123456789abcdef");
+    assert_int_equal(PUT(g, ACCOUNT_1 V, body), 409); /* another location */
+    assert_int_equal(PATCH(g, ACCOUNT_1 V,
+                           "{\"properties\":{\"keys\":{\"key1\":"
+                           "\"0123456789abcdef\"}}}"),
+                     400);
+    assert_non_null(strstr(rig_str(g, "error.message"), "key of another account"));
+    act_as_alice(g);
+    assert_int_equal(PUT(g,
+                         "/subscriptions/third/resourceGroups/g/providers/"
+                         "Microsoft.CognitiveServices/accounts/a1" V,
+                         body),
+                     403);
+}
+
 static void quota_requests_queue_and_are_answered(void **state) {
     struct rig *g = *state;
     char target[512];
@@ -778,6 +816,7 @@ int main(void) {
         T(a_drained_backend_leaves_the_data_plane_and_keeps_its_secret),
         T(limits_of_accounts_and_deployments_hold),
         T(imports_raise_the_quota_that_is_too_small),
+        T(imports_need_no_parents_and_bring_back_what_was_deleted),
         T(quota_requests_queue_and_are_answered),
         T(deleting_a_group_deletes_its_accounts_softly),
         T(questions_are_answered),
