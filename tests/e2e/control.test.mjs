@@ -6,7 +6,7 @@ import https from 'node:https';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { chatCall, runWeir, spawnGateway, spawnSimulator, tempFolder, until } from './support.mjs';
+import { runWeir, spawnGateway, spawnSimulator, tempFolder, until } from './support.mjs';
 
 const here = path.dirname(fileURLToPath(import.meta.url));
 const subscription = '00000000-0000-0000-0000-000000000001';
@@ -84,5 +84,326 @@ describe("Azure's own packages", () => {
             await t.test(first.replace(/^(not )?ok - /, ''), () => assert.ok(first.startsWith('ok'), rest.join('\n')));
         }
         assert.equal(code, 0, out + err);
+    });
+});
+
+const account = (name, group = 'rg') =>
+    `/subscriptions/${subscription}/resourceGroups/${group}/providers/Microsoft.CognitiveServices/accounts/${name}`;
+const v = '?api-version=2025-09-01';
+const accountBody = { kind: 'OpenAI', location: 'eastus', sku: { name: 'S0' }, properties: {} };
+const deploymentBody = (capacity, sku = 'ProvisionedManaged') => ({
+    sku: { name: sku, capacity }, properties: { model: { format: 'OpenAI', name: 'gpt-4o', version: '2024-08-06' } },
+});
+
+// A control plane with one group and one account in it, and the operator's token.
+async function spawnWithAccount(t, more = {}) {
+    const sim = await spawnSimulator(t, '--profile', 'instant');
+    const { ptus, ...rest } = more;
+    const c = await spawnControl(t, { resources: operatorsResources(sim.url, ptus), ...rest });
+    c.sim = sim;
+    c.token = await tokenOf(c.control);
+    c.put = (target, body, headers) => ask(c, 'PUT', target + v, body, headers);
+    c.get = (target) => ask(c, 'GET', target + v);
+    c.delete = (target) => ask(c, 'DELETE', target + v);
+    assert.equal((await c.put(`/subscriptions/${subscription}/resourceGroups/rg`, { location: 'eastus' })).status, 201);
+    assert.equal((await c.put(account('acct'), accountBody)).status, 201);
+    const keys = await ask(c, 'POST', `${account('acct')}/listKeys${v}`);
+    c.key = keys.json().key1;
+    return c;
+}
+
+const callWith = (c, key, name = 'd') => fetch(`${c.gateway.url}/openai/deployments/${name}/chat/completions?api-version=2024-10-21`, {
+    method: 'POST', headers: { 'content-type': 'application/json', ...key },
+    body: JSON.stringify({ messages: [{ role: 'user', content: 'Hi' }], max_tokens: 3 }),
+});
+
+describe('who may come in', () => {
+    let c;
+    before(async () => (c = await spawnWithAccount(null)));
+    after(async () => {
+        await c.gateway.stop();
+        await c.sim.stop();
+    });
+
+    test('nobody without a token, and the answer says where to get one', async () => {
+        const a = await ask({ control: c.control }, 'GET', `/subscriptions${v}`);
+        assert.equal(a.status, 401);
+        assert.equal(a.json().error.code, 'AuthenticationFailed');
+        assert.match(a.headers['www-authenticate'], /^Bearer authorization_uri="https:\/\/localhost:\d+\//);
+        assert.ok(a.headers['x-ms-request-id']);
+    });
+
+    test('no token that is forged, unsigned, of another key or cut short', async () => {
+        const [head, body, signature] = c.token.split('.');
+        const claims = JSON.parse(Buffer.from(body, 'base64url'));
+        const encode = (o) => Buffer.from(JSON.stringify(o)).toString('base64url');
+        const bad = [
+            `${encode({ alg: 'none', typ: 'JWT' })}.${body}.`,
+            `${encode({ alg: 'HS256', typ: 'JWT' })}.${body}.${signature}`,
+            `${head}.${encode({ ...claims, appid: 'somebody-else' })}.${signature}`,
+            `${head}.${encode({ ...claims, exp: claims.exp + 100000 })}.${signature}`,
+            `${head}.${body}.${signature.slice(0, -4)}AAAA`,
+            `${head}.${body}`, 'x', 'a.b.c', `${'a'.repeat(20000)}.b.c`,
+        ];
+        for (const token of bad) {
+            const a = await ask({ control: c.control, token }, 'GET', `/subscriptions${v}`);
+            assert.equal(a.status, 401, token.slice(0, 80));
+            assert.match(a.json().error.code, /^(Invalid|Expired)AuthenticationToken$|^AuthenticationFailed$/);
+        }
+        assert.equal((await ask(c, 'GET', `/subscriptions${v}`)).status, 200);
+    });
+
+    test('no token that was meant for somebody else', async () => {
+        const form = (scope) => String(new URLSearchParams({
+            grant_type: 'client_credentials', client_id: c.control.clientId, client_secret: c.control.clientSecret, scope,
+        }));
+        const type = { 'content-type': 'application/x-www-form-urlencoded' };
+        const a = await ask({ control: c.control }, 'POST', '/adfs/oauth2/token', form('https://elsewhere.example/.default'), type);
+        const refused = await ask({ control: c.control, token: a.json().access_token }, 'GET', `/subscriptions${v}`);
+        assert.equal(refused.status, 401);
+        const b = await ask({ control: c.control }, 'POST', '/another-tenant/oauth2/v2.0/token', form(`${c.control.controlEndpoint}/.default`), type);
+        assert.equal(b.status, 400);
+        assert.match(b.json().error_description, /AADSTS90002/);
+    });
+
+    test('a principal comes, gets a role, calls by token, loses it, and goes', async () => {
+        assert.equal((await c.put(`${account('acct')}/deployments/d`, deploymentBody(50))).status, 201);
+        const run = (...args) => runWeir(['principal', ...args, '--data-dir', c.dataDir]);
+        const made = await run('create', 'app', '--json', '--role', 'Cognitive Services OpenAI User', '--scope', account('acct'));
+        assert.equal(made.code, 0, made.stderr);
+        const { appId, objectId, password } = JSON.parse(made.stdout);
+        assert.equal(appId, 'app');
+        const listed = await run('list');
+        assert.match(listed.stdout, /^app +\S+ +app$/m);
+        assert.match(listed.stdout, /operator/);
+        const token = await tokenOf(c.control, appId, password);
+        const bearer = { authorization: `Bearer ${token}` };
+        assert.equal((await callWith(c, bearer)).status, 200);
+        // The role is of the data plane and reads accounts; it changes none.
+        assert.equal((await ask({ ...c, token }, 'PUT', `${account('acct')}/deployments/e${v}`, deploymentBody(50))).status, 403);
+        assert.equal((await ask({ ...c, token }, 'GET', `/providers/Weir.Capacity/principals${v}`)).status, 403);
+        const assignments = (await ask(c, 'GET', `${account('acct')}/providers/Microsoft.Authorization/roleAssignments?api-version=2022-04-01`)).json().value
+            .filter((a) => a.properties.principalId === objectId);
+        assert.equal(assignments.length, 1);
+        assert.equal((await ask(c, 'DELETE', `${assignments[0].id}?api-version=2022-04-01`)).status, 200);
+        assert.equal((await callWith(c, bearer)).status, 403);
+        assert.equal((await run('delete', 'app')).code, 0);
+        assert.equal((await ask({ ...c, token }, 'GET', `/subscriptions${v}`)).status, 401);
+        assert.notEqual((await run('delete', 'app')).code, 0);
+        assert.notEqual((await run('delete', c.control.clientId)).code, 0, 'not oneself');
+        assert.equal((await c.delete(`${account('acct')}/deployments/d`)).status, 202);
+    });
+
+    test('nothing that is malformed changes or breaks anything', async () => {
+        const big = JSON.stringify({ ...accountBody, tags: { a: 'x'.repeat(1 << 20) } });
+        const d = `${account('acct')}/deployments/d`;
+        const cases = [
+            ['PUT', account('acct') + v, '{"kind": ', 400], ['PUT', account('acct') + v, '[]', 400], ['PUT', account('acct') + v, '"x"', 400],
+            ['PUT', account('acct') + v, { ...accountBody, sku: 7 }, 400], ['PUT', account('acct') + v, { ...accountBody, location: {} }, 400],
+            ['PUT', account('acct'), accountBody, 400], ['PUT', `${account('acct')}?api-version=soon`, accountBody, 400],
+            ['PUT', account('x') + v, accountBody, 400], ['PUT', account("a'--") + v, accountBody, 400], ['PUT', account('%2e%2e%2fx') + v, accountBody, 400],
+            ['PUT', account('a'.repeat(65)) + v, accountBody, 400], ['PUT', account('new') + v, { ...accountBody, location: 'atlantis' }, 400],
+            ['PUT', account('new') + v, big, 413], ['PUT', account('new', 'nogroup') + v, accountBody, 404],
+            ['PUT', d + v, deploymentBody(0), 400], ['PUT', d + v, deploymentBody(-50), 400], ['PUT', d + v, deploymentBody('50'), 400],
+            ['PUT', d + v, deploymentBody(1e300), 400], ['PUT', d + v, deploymentBody(50, 'Cheap'), 400], ['PUT', d + v, {}, 400],
+            ['PUT', d + v, '['.repeat(100000), 400], ['PATCH', `${d}${v}`, { sku: { capacity: 50 } }, 404], ['GET', d + v, undefined, 404],
+            ['POST', account('acct') + v, {}, 405], ['GET', `/subscriptions/not-a-guid/resourceGroups${v}`, undefined, 404],
+            ['GET', `/subscriptions/${subscription}/providers/Microsoft.Compute/virtualMachines${v}`, undefined, 404],
+            ['GET', `/${'x/'.repeat(2000)}${v}`, undefined, 400], ['GET', `/${'x'.repeat(9000)}${v}`, undefined, 414],
+            ['PUT', `/providers/Weir.Capacity/principals/bad%20id${v}`, {}, 400], ['DELETE', `/providers/Weir.Capacity/principals/nobody${v}`, undefined, 204],
+        ];
+        const before = (await c.get(`/subscriptions/${subscription}/providers/Microsoft.CognitiveServices/accounts`)).body;
+        for (const [method, target, body, status] of cases) {
+            const a = await ask(c, method, target, body);
+            assert.equal(a.status, status, `${method} ${target.slice(0, 200)} ${String(JSON.stringify(body)).slice(0, 80)}: ${a.status} ${a.body.slice(0, 300)}`);
+            if (status >= 400) assert.ok(a.json().error.code && a.json().error.message, a.body);
+        }
+        assert.equal((await c.get(`/subscriptions/${subscription}/providers/Microsoft.CognitiveServices/accounts`)).body, before);
+    });
+});
+
+describe('what was answered', () => {
+    for (const signal of ['SIGTERM', 'SIGKILL']) {
+        test(`is there after ${signal}, key and all, and is obeyed`, async (t) => {
+            const folder = tempFolder(t);
+            const first = await spawnWithAccount(t, { folder });
+            assert.equal((await first.put(`${account('acct')}/deployments/d`, deploymentBody(50))).status, 201);
+            assert.equal((await first.put(`${account('acct')}/deployments/s`, deploymentBody(10, 'Standard'))).status, 201);
+            const usages = `/subscriptions/${subscription}/providers/Microsoft.CognitiveServices/locations/eastus/usages`;
+            const before = (await first.get(usages)).json().value;
+            first.gateway.signal(signal);
+            await first.gateway.ended;
+            const second = await spawnControl(t, { folder });
+            second.token = await tokenOf(second.control);
+            assert.equal(second.control.clientSecret, first.control.clientSecret);
+            assert.equal((await callWith(second, { 'api-key': first.key })).status, 200);
+            const got = await ask(second, 'GET', `${account('acct')}/deployments/d${v}`);
+            assert.equal(got.json().properties.provisioningState, 'Succeeded');
+            assert.deepEqual((await ask(second, 'GET', usages + v)).json().value, before);
+            // Yesterday's token is still good: the key that signs is kept.
+            assert.equal((await ask({ ...second, token: first.token }, 'GET', `/subscriptions${v}`)).status, first.control.controlEndpoint === second.control.controlEndpoint ? 200 : 401);
+        });
+    }
+
+    test('survives kill -9 in a stream of changes: all that was acknowledged, nothing by half', { timeout: 120000 }, async (t) => {
+        const folder = tempFolder(t);
+        let c = await spawnWithAccount(t, { folder, ptus: 100000 });
+        const wanted = new Map(); // name to { capacity, isSure }
+        for (let round = 0; round < 4; round++) {
+            let isOver = false;
+            const writers = Array.from({ length: 4 }, async (_, w) => {
+                for (let i = 0; !isOver; i++) {
+                    const name = `d${round}-${w}-${i % 5}`, capacity = 1 + (i % 7);
+                    const before = wanted.get(name);
+                    wanted.set(name, { capacity, isSure: false, before });
+                    const a = await c.put(`${account('acct')}/deployments/${name}`, deploymentBody(capacity, 'GlobalStandard')).catch(() => null);
+                    if (a?.status === 200 || a?.status === 201) wanted.set(name, { capacity, isSure: true });
+                    else if (a) wanted.set(name, before); // refused: the ceiling of standard deployments
+                    else return;
+                }
+            });
+            const enough = [...wanted.values()].filter((x) => x?.isSure).length + 5;
+            await until(() => [...wanted.values()].filter((x) => x?.isSure).length >= Math.min(enough, 28), 20000);
+            c.gateway.signal('SIGKILL');
+            await c.gateway.ended;
+            isOver = true;
+            await Promise.all(writers);
+            const next = await spawnControl(t, { folder });
+            c = { ...c, ...next, token: await tokenOf(next.control) };
+            c.put = (target, body) => ask(c, 'PUT', target + v, body);
+            c.get = (target) => ask(c, 'GET', target + v);
+            const there = new Map((await c.get(`${account('acct')}/deployments`)).json().value.map((d) => [d.name, d]));
+            for (const [name, x] of [...wanted]) {
+                if (!x) continue;
+                const found = there.get(name)?.sku.capacity;
+                const mayBe = x.isSure ? [x.capacity] : [x.capacity, x.before?.capacity];
+                assert.ok(mayBe.includes(found), `${name}: ${found}, not ${mayBe}`);
+                wanted.set(name, found === undefined ? undefined : { capacity: found, isSure: true });
+            }
+            const used = (await c.get(`/subscriptions/${subscription}/providers/Microsoft.CognitiveServices/locations/eastus/usages`)).json().value
+                .find((u) => u.name.value === 'OpenAI.GlobalStandard.gpt-4o');
+            assert.equal(used.currentValue, [...there.values()].reduce((sum, d) => sum + d.sku.capacity, 0));
+        }
+    });
+});
+
+describe('quota and capacity', () => {
+    test('hold under sixteen writers', { timeout: 120000 }, async (t) => {
+        const c = await spawnWithAccount(t, { ptus: 300, loops: 2 });
+        let n = 0, granted = 0, refused = 0;
+        const writer = async (w) => {
+            while (n++ < 400) {
+                const name = `w${(w * 7 + n) % 12}`;
+                const target = `${account('acct')}/deployments/${name}`;
+                const a = n % 4 === 0 ? await c.delete(target) : await c.put(target, deploymentBody(50 * (1 + ((n * 13 + w) % 3))));
+                assert.ok([200, 201, 202, 204, 400, 409].includes(a.status), `${a.status} ${a.body}`);
+                if (a.status === 400) assert.match(a.json().error.code, /^Insufficient(Quota|Capacity)$/);
+                a.status === 400 ? refused++ : granted++;
+            }
+        };
+        const watcher = async () => {
+            while (n < 400) {
+                const all = (await c.get(`${account('acct')}/deployments`)).json().value;
+                const sum = all.reduce((s, d) => s + d.sku.capacity, 0);
+                assert.ok(sum <= 300, `${sum} PTUs are deployed`);
+            }
+        };
+        await Promise.all([watcher(), ...Array.from({ length: 16 }, (_, w) => writer(w))]);
+        assert.ok(granted > 50 && refused > 10, `${granted} granted, ${refused} refused`);
+        const all = (await c.get(`${account('acct')}/deployments`)).json().value;
+        const used = (await c.get(`/subscriptions/${subscription}/providers/Microsoft.CognitiveServices/locations/eastus/usages`)).json().value
+            .find((u) => u.name.value === 'OpenAI.ProvisionedManaged');
+        assert.equal(used.currentValue, all.reduce((s, d) => s + d.sku.capacity, 0));
+    });
+
+    test('tell what would fit elsewhere when capacity is short though quota is not', async (t) => {
+        const c = await spawnWithAccount(t, { ptus: 100 });
+        const a = await c.put(`${account('acct')}/deployments/d`, deploymentBody(150));
+        assert.equal(a.status, 400);
+        const { error } = a.json();
+        assert.equal(error.code, 'InsufficientCapacity');
+        assert.match(error.message, /100/);
+        assert.ok(error.details?.length || error.additionalInfo?.length, a.body);
+        assert.equal((await c.put(`${account('acct')}/deployments/d`, deploymentBody(100))).status, 201);
+    });
+});
+
+describe('the planes', () => {
+    test('a locked database stops changes and no call', { timeout: 60000 }, async (t) => {
+        const c = await spawnWithAccount(t);
+        assert.equal((await c.put(`${account('acct')}/deployments/d`, deploymentBody(100))).status, 201);
+        const lock = spawn('python3', ['-c', `
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+db.execute("BEGIN EXCLUSIVE")
+print("locked", flush=True)
+sys.stdin.read()
+db.execute("ROLLBACK")
+`, path.join(c.dataDir, 'weir.db')], { stdio: ['pipe', 'pipe', 'inherit'] });
+        t.after(() => lock.kill());
+        await new Promise((resolve) => lock.stdout.once('data', resolve));
+        let isAnswered = false;
+        const change = c.put(`${account('acct')}/deployments/late`, deploymentBody(50)).then((a) => ((isAnswered = true), a));
+        for (let i = 0; i < 50; i++) assert.equal((await callWith(c, { 'api-key': c.key })).status, 200);
+        assert.equal(isAnswered, false);
+        lock.stdin.end();
+        assert.equal((await change).status, 201);
+        assert.equal((await callWith(c, { 'api-key': c.key }, 'late')).status, 200);
+    });
+
+    test('a stream goes on while its deployment is deleted, and the next call is refused', async (t) => {
+        const c = await spawnWithAccount(t);
+        assert.equal((await c.put(`${account('acct')}/deployments/d`, deploymentBody(50))).status, 201);
+        const stream = await fetch(`${c.gateway.url}/openai/deployments/d/chat/completions?api-version=2024-10-21`, {
+            method: 'POST', headers: { 'content-type': 'application/json', 'api-key': c.key, 'x-sim-fault': 'slow-start;ms=1000' },
+            body: JSON.stringify({ messages: [{ role: 'user', content: 'Hi' }], max_tokens: 20, stream: true }),
+        });
+        assert.equal((await c.delete(`${account('acct')}/deployments/d`)).status, 202);
+        assert.equal((await callWith(c, { 'api-key': c.key })).status, 404);
+        assert.match(await stream.text(), /data: \[DONE\]/);
+    });
+});
+
+describe('weir apply', () => {
+    test('shows what would change, changes it, and then nothing more', async (t) => {
+        const c = await spawnWithAccount(t);
+        const file = path.join(c.dataDir, '..', 'more.json');
+        const wanted = (capacity) => [
+            { id: account('byfile'), kind: 'OpenAI', location: 'eastus', sku: { name: 'S0' }, properties: { customSubDomainName: 'byfile' } },
+            { id: `${account('byfile')}/deployments/d`, ...deploymentBody(capacity) },
+        ];
+        const run = async (...args) => {
+            const done = await runWeir(['apply', '-f', file, '--data-dir', c.dataDir, ...args]);
+            return { ...done, summary: done.stdout.trim().split('\n').at(-1) };
+        };
+        writeFileSync(file, JSON.stringify(wanted(50)));
+        assert.equal((await run('--dry-run')).summary, '2 new, 0 changed, 0 as wanted (nothing was done)');
+        assert.equal((await c.get(account('byfile'))).status, 404);
+        const first = await run();
+        assert.equal(first.summary, '2 new, 0 changed, 0 as wanted', first.stdout + first.stderr);
+        const again = await run();
+        assert.equal(again.summary, '0 new, 0 changed, 2 as wanted', again.stdout);
+        writeFileSync(file, JSON.stringify(wanted(100)));
+        const grown = await run();
+        assert.equal(grown.summary, '0 new, 1 changed, 1 as wanted', grown.stdout);
+        assert.match(grown.stdout, /sku\.capacity: 50 -> 100/);
+        assert.equal((await c.get(`${account('byfile')}/deployments/d`)).json().sku.capacity, 100);
+        writeFileSync(file, JSON.stringify(wanted(51)));
+        const refused = await run();
+        assert.equal(refused.code, 1);
+        assert.match(refused.stderr, /more\.json:\/1.*InvalidCapacity/);
+        const nowhere = await runWeir(['apply', '-f', file, '--data-dir', path.join(c.dataDir, 'none')]);
+        assert.equal(nowhere.code, 1);
+        assert.match(nowhere.stderr, /operator\.json/);
+    });
+
+    test('keeps its secrets to itself', async (t) => {
+        const c = await spawnWithAccount(t);
+        for (const name of ['operator.json', 'weir.db', 'seal.key', 'token.pem', 'ca.key'])
+            assert.equal(statSync(path.join(c.dataDir, name)).mode & 0o077, 0, name);
+        // A key stands nowhere on the disk in clear.
+        for (const name of ['weir.db', 'weir.db-wal'])
+            assert.ok(!readFileSync(path.join(c.dataDir, name)).includes(c.key), name);
+        assert.ok(!c.gateway.stderr().includes(c.control.clientSecret));
     });
 });
