@@ -48,17 +48,10 @@ static void build_trust(struct control *c, int port) {
     audiences[n_audiences++] = STR("https://management.azure.com");
     audiences[n_audiences++] = STR("https://management.core.windows.net");
     audiences[n_audiences++] = STR("https://cognitiveservices.azure.com");
+    /* Our tokens name the issuer that their client knows us by; the key tells that they are ours. */
+    struct trust_issuer own = {STR(""), audiences, n_audiences, true};
     c->trust = trust_new(TOKEN_SKEW_S);
-    const struct str tenants[] = {STR("adfs"), str_of(c->tenant_id)};
-    for (size_t i = 0; i < n * ARRAY_LEN(tenants); i++) {
-        struct buf issuer;
-        buf_init(&issuer, 1024);
-        service_put_issuer(audiences[i / ARRAY_LEN(tenants)], tenants[i % ARRAY_LEN(tenants)],
-                           &issuer);
-        struct trust_issuer own = {buf_view(&issuer), audiences, n_audiences, true};
-        trust_add_key(c->trust, &own, c->vault.token_key);
-        buf_destroy(&issuer);
-    }
+    trust_add_key(c->trust, &own, c->vault.token_key);
     trust_seal(c->trust);
 }
 
@@ -287,6 +280,10 @@ enum status control_start(struct control *c, struct loop *loop, const char *host
     c->loop = loop;
     c->door = door_new(c, loop);
     TRY(door_listen(c->door, host, port, c->tls, why));
+    struct tls_context *outside;
+    TRY(tls_client_new(NULL, true, &outside, why));
+    c->notices = notices_new(loop, outside);
+    tls_unref(outside);
     build_trust(c, *port);
     TRY(guard_publish(c, why));
     int rc = pthread_create(&c->thread, NULL, run_thread, c);
@@ -323,6 +320,7 @@ static void join_thread(void *arg) {
 static void on_joined(void *arg) {
     struct control *c = arg;
     c->is_running = false;
+    notices_end(c->notices);
     c->stopped(c->stopped_arg);
 }
 
@@ -341,6 +339,7 @@ void control_close(struct control *c) {
         return;
     assert(!c->is_running);
     door_free(c->door);
+    notices_free(c->notices);
     arm_free(c->arm);
     arm_changes_destroy(&c->changes);
     store_close(c->store);

@@ -55,6 +55,17 @@ struct errand {
     struct buf token;
 };
 
+/* notices.c: webhooks. All accept NULL for `n`, which keeps nothing. */
+struct notices;
+struct notices *notices_new(struct loop *l, struct tls_context *tls); /* takes a reference */
+/* The control thread: those of the changes wait for notices_send, once the changes are on the disk, or
+ * for notices_drop. */
+void notices_hold(struct notices *n, const struct arm_changes *changes);
+void notices_send(struct notices *n);
+void notices_drop(struct notices *n);
+void notices_end(struct notices *n);  /* on the loop, when the thread has ended */
+void notices_free(struct notices *n); /* when the loop no longer runs */
+
 struct errand *errand_new(struct door *d, struct exchange *x, enum errand_kind kind);
 void errand_free(struct errand *a);
 
@@ -85,6 +96,7 @@ struct control {
 
     struct loop *loop;
     struct door *door;
+    struct notices *notices;
     pthread_t thread;
     bool is_running;
     void (*stopped)(void *arg);

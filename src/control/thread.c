@@ -73,6 +73,8 @@ enum status control_keep(struct control *c, struct problem *why) {
     enum status st = begin(c, why);
     if (st == ST_OK)
         st = put_rows(c, why);
+    if (st == ST_OK)
+        notices_hold(c->notices, &c->changes);
     arm_changes_clear(&c->changes);
     return st;
 }
@@ -90,7 +92,9 @@ enum status control_commit(struct control *c, struct problem *why) {
         return ST_OK;
     c->is_store_open = false;
     enum status st = store_commit(c->store, why);
-    if (st != ST_OK)
+    if (st == ST_OK)
+        notices_send(c->notices);
+    else
         store_rollback(c->store);
     return st;
 }
@@ -153,6 +157,7 @@ static void fall_back(struct control *c, struct list *batch, const struct proble
         c->is_store_open = false;
     }
     arm_changes_clear(&c->changes);
+    notices_drop(c->notices);
     LIST_EACH (batch, it)
         refuse_busy(CONTAINER_OF(it, struct errand, link), why);
     arm_free(c->arm);
