@@ -48,6 +48,13 @@ static const struct quota_request *find(struct ask *a) {
 static void check_webhook(struct fields *p, struct str text) {
     struct url url;
     struct problem reason = {0};
+    ptrdiff_t mark = str_find(text, STR("?"));
+    struct str query = mark < 0 ? STR("") : str_skip(text, (size_t)mark);
+    text.n -= query.n;
+    for (size_t i = 0; i < query.n; i++) {
+        if (query.p[i] <= ' ' || query.p[i] > '~' || query.p[i] == '#')
+            fields_refuse(p, "webhook", "must have a query of printable ASCII without # in it");
+    }
     if (url_parse(text, &url, &reason) != ST_OK)
         fields_refuse(p, "webhook", "%s", reason.message);
     else if (!url.is_tls)

@@ -1,6 +1,6 @@
 // control.test.mjs - the control plane, by Azure's own packages and by plain requests.
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import https from 'node:https';
 import path from 'node:path';
@@ -325,6 +325,40 @@ describe('quota and capacity', () => {
         assert.match(error.message, /100/);
         assert.ok(error.details?.length || error.additionalInfo?.length, a.body);
         assert.equal((await c.put(`${account('acct')}/deployments/d`, deploymentBody(100))).status, 201);
+    });
+
+    test('a request for more waits for the operator, who tells the asker, though not at the first attempt', { timeout: 60000 }, async (t) => {
+        const folder = tempFolder(t);
+        const file = (name) => path.join(folder, name);
+        execFileSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2', '-keyout', file('hook.key'),
+            '-out', file('hook.pem'), '-subj', '/CN=hook', '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1'], { stdio: 'ignore' });
+        const told = [];
+        const hook = https.createServer({ key: readFileSync(file('hook.key')), cert: readFileSync(file('hook.pem')) }, (q, a) => {
+            let text = '';
+            q.setEncoding('utf8').on('data', (d) => (text += d)).on('end', () => {
+                told.push({ method: q.method, url: q.url, type: q.headers['content-type'], body: JSON.parse(text) });
+                a.writeHead(told.length === 1 ? 503 : 200).end('thanks');
+            });
+        });
+        await new Promise((resolve) => hook.listen(0, '127.0.0.1', resolve));
+        t.after(() => hook.close());
+        const c = await spawnWithAccount(t, { ptus: 2000, env: { SSL_CERT_FILE: file('hook.pem') } });
+        const place = `/subscriptions/${subscription}/providers/Weir.Capacity/quotaRequests`;
+        const wish = { location: 'eastus', quotaName: 'OpenAI.ProvisionedManaged', limit: 800, webhook: `https://localhost:${hook.address().port}/told?by=weir` };
+        const made = await ask(c, 'POST', place + v, { properties: wish });
+        assert.equal(made.status, 201, made.body);
+        assert.equal((await c.put(`${account('acct')}/deployments/d`, deploymentBody(600))).json().error.code, 'InsufficientQuota');
+        const { value: queue } = (await c.get('/providers/Weir.Capacity/quotaRequests')).json();
+        assert.deepEqual(queue.map((q) => [q.id, q.properties.status, q.properties.currentLimit]), [[made.json().id, 'Queued', 500]]);
+        const decided = await ask(c, 'POST', `${made.json().id}/approve${v}`, { properties: { answer: 'granted' } });
+        assert.equal(decided.status, 200, decided.body);
+        assert.equal((await c.put(`${account('acct')}/deployments/d`, deploymentBody(600))).status, 201);
+        await until(() => told.length === 2);
+        for (const n of told) {
+            assert.deepEqual([n.method, n.url, n.type], ['POST', '/told?by=weir', 'application/json']);
+            assert.deepEqual([n.body.id, n.body.properties.status, n.body.properties.answer], [made.json().id, 'Approved', 'granted']);
+        }
+        assert.equal((await ask(c, 'POST', `${made.json().id}/refuse${v}`)).status, 409);
     });
 });
 
