@@ -70,11 +70,12 @@ pure: ## Check that the pure rooms call no system
 	ninja -C $(BUILD)
 	tools/check_pure.py $(BUILD)
 
-bench: ## Measure CPU, memory and latency beside nginx and HAProxy
+bench: ## Measure CPU, memory and latency beside nginx and HAProxy, and counting beside other tokenizers
 	@tools/setup.sh bench
 	@tools/configure.sh $(BUILD)
 	ninja -C $(BUILD) weir
 	tools/bench.py --weir $(BUILD)/weir --out $(BUILD)/bench.json $(BENCH_FLAGS)
+	$$(tools/node.sh) tools/bench_tokens.mjs $(BUILD)/weir --out $(BUILD)/bench-tokens.json
 
 mutants: ## Change the code in small ways and see whether a test notices
 	@tools/setup.sh test

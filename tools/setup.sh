@@ -56,6 +56,8 @@ need_bench() {
     need_command wrk wrk "makes the load of plain requests"
     need_command valgrind valgrind "counts instructions"
     need_command perf linux-perf "counts writes"
+    need manpages-zh "Chinese texts whose tokens are counted"
+    need unicode-cldr-core "names of emoji in many languages, for the same"
     need_command taskset util-linux "keeps gateway and load on their own cores"
 }
 
@@ -109,7 +111,7 @@ is_installed() {
 }
 
 # The end-to-end tests run on the Node that package.json names, whatever the machine has.
-if [ "$purpose" = test ] || [ "$purpose" = check ]; then
+if [ "$purpose" != run ]; then
     is_installed tests || npm_ci tests "the vocabularies and Unicode's tables, real OpenAI clients,
 a model server that is not ours, and the Node that runs the end-to-end tests."
 else

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 /* A line or a whole input: what the JSON reader takes, less room for the quotes. */
 enum { TEXT_MAX = JSON_TEXT_MAX - 64, OUT_MAX = 1 << 30 };
@@ -131,6 +132,48 @@ static int run_lines(struct tokenizer *t) {
     return result;
 }
 
+/*
+ * For measuring: all lines are read first, then their texts are counted as often as `rounds` says; a
+ * line of output for each round tells the tokens and the time that counting alone took.
+ */
+static int run_rounds(struct tokenizer *t, int64_t rounds) {
+    struct json_doc *doc = json_doc_new();
+    struct buf texts, ends;
+    char *p = NULL;
+    size_t room = 0;
+    ssize_t n;
+    buf_init(&texts, OUT_MAX);
+    buf_init(&ends, OUT_MAX);
+    while ((n = getline(&p, &room, stdin)) > 0) {
+        struct json_value root, value;
+        p = xrealloc(p, room += (size_t)n + JSON_PADDING);
+        if (json_parse(doc, p, (size_t)n, &root, NULL) == ST_OK &&
+            json_get(root, STR("text"), &value)) {
+            buf_str(&texts, json_str(value));
+            buf_put(&ends, &texts.len, sizeof texts.len);
+        }
+    }
+    for (; rounds > 0; rounds--) {
+        struct timespec from, to;
+        int64_t tokens = 0;
+        size_t begin = 0, end;
+        clock_gettime(CLOCK_MONOTONIC, &from);
+        for (size_t at = 0; at < ends.len; at += sizeof end, begin = end) {
+            memcpy(&end, ends.p + at, sizeof end);
+            tokens += token_count(t->cache, (struct str){texts.p + begin, end - begin});
+        }
+        clock_gettime(CLOCK_MONOTONIC, &to);
+        printf("{\"bytes\":%zu,\"texts\":%zu,\"count\":%lld,\"us\":%lld}\n", texts.len,
+               ends.len / sizeof end, (long long)tokens,
+               (long long)(to.tv_sec - from.tv_sec) * 1000000 + (to.tv_nsec - from.tv_nsec) / 1000);
+    }
+    free(p);
+    buf_destroy(&texts);
+    buf_destroy(&ends);
+    json_doc_free(doc);
+    return EXIT_OK;
+}
+
 /* One text of bytes from outside. */
 static int run_text(struct tokenizer *t, struct str text) {
     if (utf8_valid_prefix(text) < text.n) {
@@ -168,6 +211,7 @@ static int run_input(struct tokenizer *t) {
 int cmd_tokenize(int argc, char **argv) {
     const char *encoding_name = NULL, *model = NULL;
     bool is_lines = false;
+    int64_t rounds = 0;
     struct tokenizer t = {0};
     const struct option_row table[] = {
         {"encoding", OPTION_TEXT, &encoding_name, 0, 0, "NAME",
@@ -175,6 +219,8 @@ int cmd_tokenize(int argc, char **argv) {
         {"model", OPTION_TEXT, &model, 0, 0, "NAME", "the encoding and framing of this model"},
         {"jsonl", OPTION_FLAG, &is_lines, 0, 0, NULL,
          "read lines of {\"text\":...} or {\"messages\":[...]}"},
+        {"rounds", OPTION_NUMBER, &rounds, 0, 1000000, "N",
+         "with --jsonl: count all texts N times, print only totals and times"},
         {"count", OPTION_FLAG, &t.is_count_only, 0, 0, NULL, "print no ids"},
         {NULL, OPTION_FLAG, NULL, 0, 0, NULL, NULL},
     };
@@ -207,7 +253,9 @@ int cmd_tokenize(int argc, char **argv) {
     buf_init(&t.valid, OUT_MAX);
     buf_init(&t.out, OUT_MAX);
     int result = EXIT_OK;
-    if (is_lines)
+    if (is_lines && rounds > 0)
+        result = run_rounds(&t, rounds);
+    else if (is_lines)
         result = run_lines(&t);
     else if (n_words == 0)
         result = run_input(&t);

@@ -44,7 +44,7 @@ static inline bool is_blank(enum char_class c) {
  * The length of 's, 't, 're, 've, 'm, 'll or 'd at p in either case, or 0. The long s (U+017F) folds
  * to s, too.
  */
-static inline size_t contraction(const uint8_t *p, const uint8_t *end) {
+static __attribute__((noinline)) size_t contraction(const uint8_t *p, const uint8_t *end) {
     if (end - p < 2 || p[0] != '\'')
         return 0;
     switch (p[1] | 0x20) {
@@ -142,7 +142,8 @@ static const uint8_t *blanks(const uint8_t *p, const uint8_t *end) {
 
 /* --- a piece, whatever the characters --- */
 
-static const uint8_t *any_o200k(const uint8_t *p, const uint8_t *end) {
+/* Apart, so that the short way has no registers to save for it. */
+static __attribute__((noinline)) const uint8_t *any_o200k(const uint8_t *p, const uint8_t *end) {
     size_t len;
     enum char_class c = class_at(p, end, &len);
     const uint8_t *at;
@@ -168,7 +169,7 @@ static const uint8_t *any_o200k(const uint8_t *p, const uint8_t *end) {
     return blanks(p, end);
 }
 
-static const uint8_t *any_cl100k(const uint8_t *p, const uint8_t *end) {
+static __attribute__((noinline)) const uint8_t *any_cl100k(const uint8_t *p, const uint8_t *end) {
     size_t len, n = contraction(p, end);
     if (n)
         return p + n;
