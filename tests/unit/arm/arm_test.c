@@ -534,6 +534,69 @@ static void the_operators_resources_are_judged_with_all_that_is_sold(void **stat
     assert_int_equal(DELETE(g, POOL V), 204);
 }
 
+static void a_model_cannot_leave_what_is_sold_behind(void **state) {
+    struct rig *g = *state;
+#define MODEL "/providers/Weir.Capacity/models/OpenAI.gpt-4o.2024-08-06"
+    assert_int_equal(PUT(g, DEPLOYMENT_1 V, GPT_4O("ProvisionedManaged", 50)), 201);
+    assert_int_equal(
+        PUT(g, MODEL V,
+            "{\"properties\":{\"skus\":{\"ProvisionedManaged\":{\"minimum\":60,\"step\":7}}}}"),
+        409);
+    assert_string_equal(rig_str(g, "error.code"), "ResourceInUse");
+    assert_int_equal(PUT(g, MODEL V, "{\"properties\":{\"kind\":\"poem\"}}"), 400);
+    assert_string_equal(rig_str(g, "error.target"), "properties.kind");
+    assert_int_equal(GET(g, MODEL V), 404);
+    assert_int_equal(PUT(g, MODEL V, "{\"properties\":{\"inputTpmPerPtu\":2600}}"), 201);
+    assert_true(g->answer.needs_snapshot);
+    assert_int_equal(DELETE(g, MODEL V), 200);
+
+    /* One that only a soft-deleted account has sold: it may come back. */
+#define OWN "/providers/Weir.Capacity/models/Own.llama.1"
+    assert_int_equal(PUT(g, OWN V, "{\"properties\":{\"kind\":\"chat\"}}"), 201);
+    assert_int_equal(
+        PUT(g, ACCOUNT_1 "/deployments/l" V,
+            "{\"sku\":{\"name\":\"Standard\",\"capacity\":1},\"properties\":{\"model\":"
+            "{\"format\":\"Own\",\"name\":\"llama\",\"version\":\"1\"}}}"),
+        201);
+    assert_int_equal(DELETE(g, ACCOUNT_1 V), 202);
+    assert_int_equal(DELETE(g, OWN V), 409);
+    assert_int_equal(DELETE(g, DELETED_1), 202);
+    assert_int_equal(DELETE(g, OWN V), 200);
+}
+
+static void operations_are_forgotten_after_a_day(void **state) {
+    struct rig *g = *state;
+    char poll[ARM_URL_MAX];
+    assert_int_equal(PUT(g, DEPLOYMENT_1 V, GPT_4O("GlobalStandard", 1)), 201);
+    snprintf(poll, sizeof poll, "%s", g->answer.async_operation + strlen("https://arm.test:8443"));
+    int64_t day = INT64_C(24) * 3600 * 1000;
+    arm_changes_clear(&g->changes);
+    arm_tick(g->arm, g->now_ms + 10 * day, &g->changes); /* it runs still */
+    assert_int_equal(GET(g, poll), 200);
+    rig_obey(g);
+    arm_changes_clear(&g->changes);
+    assert_true(arm_tick(g->arm, g->now_ms + day - 1, &g->changes) <= g->now_ms + day);
+    assert_int_equal(GET(g, poll), 200);
+    arm_changes_clear(&g->changes);
+    arm_tick(g->arm, g->now_ms + day, &g->changes);
+    assert_int_not_equal(g->changes.n, 0);
+    assert_int_equal(GET(g, poll), 404);
+}
+
+static void a_stranger_is_not_told_of_operations(void **state) {
+    struct rig *g = *state;
+    char poll[ARM_URL_MAX];
+    assert_int_equal(PUT(g, DEPLOYMENT_1 V, GPT_4O("GlobalStandard", 1)), 201);
+    snprintf(poll, sizeof poll, "%s", g->answer.async_operation + strlen("https://arm.test:8443"));
+    struct arm_caller operator= g->caller;
+    act_as_alice(g);
+    assert_int_equal(GET(g, poll), 404);
+    g->caller = operator;
+    assign(g, ACCOUNT_1, READER, "aaaaaaaa-1111-1111-1111-111111111111");
+    act_as_alice(g);
+    assert_int_equal(GET(g, poll), 200);
+}
+
 static bool has_document(struct rig *g, const char *text) {
     struct buf documents;
     buf_init(&documents, 64 << 20);
@@ -813,6 +876,9 @@ int main(void) {
         T(a_contributor_may_not_hand_out_roles),
         T(role_assignments_are_resources),
         T(the_operators_resources_are_judged_with_all_that_is_sold),
+        T(a_model_cannot_leave_what_is_sold_behind),
+        T(operations_are_forgotten_after_a_day),
+        T(a_stranger_is_not_told_of_operations),
         T(a_drained_backend_leaves_the_data_plane_and_keeps_its_secret),
         T(limits_of_accounts_and_deployments_hold),
         T(imports_raise_the_quota_that_is_too_small),
