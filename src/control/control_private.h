@@ -87,18 +87,17 @@ struct control {
     struct siphash_key hash;
     char *folder, *names, *data_url, *cert_file, *key_file, *admin_path; /* owned */
     struct vault vault;
-    bool has_vault;
     struct tls_context *tls;
     char tenant_id[PRINCIPAL_GUID_SIZE], client_id[PRINCIPAL_GUID_SIZE];
     char client_secret[SECRET_SIZE];
     struct trust *trust;
     int busy_ms;
+    bool has_vault, is_running;
 
     struct loop *loop;
     struct door *door;
     struct notices *notices;
     pthread_t thread;
-    bool is_running;
     void (*stopped)(void *arg);
     void *stopped_arg;
 
