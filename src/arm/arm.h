@@ -127,8 +127,9 @@ struct arm_request {
     int64_t now_ms;      /* wall clock, since 1970 */
     struct str base_url; /* "https://host:port" without a slash at the end, for links */
     uint64_t random[ARM_RANDOM_WORDS]; /* from the system's generator, fresh for each request */
-    /* Applies a resource file of the operator: a deployment larger than its quota raises the quota to
-     * fit, with a row of audit, instead of being refused. */
+    /* Applies a resource file of the operator, which tells what there is: a deployment larger than its
+     * quota raises the quota to fit, with a row of audit; an account's subscription and group are made
+     * when they are missing, and the account is brought back when it is soft-deleted. */
     bool is_import;
 };
 

@@ -81,7 +81,7 @@ enum form {
     FORM_DATA_PLANE, /* what snapshot_build reads: with secrets */
 };
 
-/* shape.c: rows as JSON */
+/* shape.c, shape_read.c: rows as JSON */
 void shape_write(const struct arm *arm, struct json_writer *w, const struct row *r, enum form form);
 /* Texts of `out` are views into the document and into `memory`. */
 bool shape_read(enum row_type type, struct json_value v, struct arena *memory,
@@ -130,6 +130,8 @@ void ask_answer_rows(struct ask *a, enum row_type type, struct str prefix,
  * stood there before is freed. */
 struct row *ask_put(struct ask *a, const struct row *value);
 void ask_delete(struct ask *a, enum row_type type, struct str key);
+/* The role assignments at a scope that is deleted, and below it. */
+void ask_forget_assignments(struct ask *a, struct str scope);
 void ask_audit(struct ask *a, struct str target, struct str before, struct str after);
 /* A row in wire form, for the audit. "" for NULL. */
 struct str ask_shown(struct ask *a, const struct row *r);

@@ -290,6 +290,17 @@ void ask_delete(struct ask *a, enum row_type type, struct str key) {
     row_free(r);
 }
 
+static void forget_assignment(void *arg, struct str id) {
+    struct ask *a = arg;
+    struct str key = ask_lower(a, id);
+    if (table_find(&a->arm->tables[ROW_ASSIGNMENT], key))
+        ask_delete(a, ROW_ASSIGNMENT, key);
+}
+
+void ask_forget_assignments(struct ask *a, struct str scope) {
+    access_forget(a->arm->access, scope, forget_assignment, a);
+}
+
 uint64_t ask_moves_data_plane(struct ask *a) {
     a->out->needs_snapshot = true;
     return ++a->arm->version;

@@ -499,13 +499,6 @@ void deployments_patch(struct ask *a) {
     put_deployment(a, acc, old, &d);
 }
 
-static void forget_assignment(void *arg, struct str id) {
-    struct ask *a = arg;
-    struct str key = ask_lower(a, id);
-    if (table_find(&a->arm->tables[ROW_ASSIGNMENT], key))
-        ask_delete(a, ROW_ASSIGNMENT, key);
-}
-
 void deployments_delete(struct ask *a) {
     struct str account =
         ask_lower(a, ask_format(a,
@@ -523,7 +516,7 @@ void deployments_delete(struct ask *a) {
     struct str key = arena_str(a->memory, old->row.key), id = arena_str(a->memory, old->row.id);
     bool had_grant = ledger_release(a->arm->ledger, key);
     assert(had_grant);
-    access_forget(a->arm->access, id, forget_assignment, a);
+    ask_forget_assignments(a, id);
     ask_delete(a, ROW_DEPLOYMENT, key);
     ask_moves_data_plane(a);
     ask_begin_operation(a, acc->subscription, acc->location, key, true);

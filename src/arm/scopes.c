@@ -249,17 +249,6 @@ void scopes_group_patch(struct ask *a) {
         put_group(a, old);
 }
 
-struct leaving {
-    struct ask *a;
-};
-
-static void leave(void *arg, struct str id) {
-    struct leaving *l = arg;
-    struct str key = ask_lower(l->a, id);
-    if (table_find(&l->a->arm->tables[ROW_ASSIGNMENT], key))
-        ask_delete(l->a, ROW_ASSIGNMENT, key);
-}
-
 /* Its accounts are soft-deleted, as each would be on its own. */
 void scopes_group_delete(struct ask *a) {
     const struct group *g = find_group(a);
@@ -275,7 +264,7 @@ void scopes_group_delete(struct ask *a) {
         if (acc->deleted_ms == 0)
             accounts_soft_delete(a, acc);
     }
-    access_forget(a->arm->access, id, leave, &(struct leaving){a});
+    ask_forget_assignments(a, id);
     ask_delete(a, ROW_GROUP, key);
     a->out->status = 200;
 }
