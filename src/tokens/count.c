@@ -43,6 +43,7 @@ struct token_cache {
     struct long_unit long_units[1 << LONG_BITS];
     struct vocabulary v;
     struct merge merge;
+    void *memory; /* owned; this struct lies in it at the next line of the processor's cache */
 };
 
 struct unit {
@@ -53,18 +54,19 @@ struct unit {
 };
 
 struct token_cache *token_cache_new(const struct vocabulary *v) {
-    struct token_cache *c = aligned_alloc(LINE, (sizeof *c + LINE - 1) / LINE * LINE);
-    if (!c)
-        abort();
-    memset(c, 0, sizeof *c);
+    /* Its pages come zeroed, and each when it is first used: nobody waits for all of them. */
+    char *memory = xcalloc(1, sizeof(struct token_cache) + LINE - 1);
+    struct token_cache *c = (void *)(memory + (LINE - (uintptr_t)memory % LINE) % LINE);
+    c->memory = memory;
     c->v = *v;
     return c;
 }
 
 void token_cache_free(struct token_cache *c) {
-    if (c)
-        merge_destroy(&c->merge);
-    free(c);
+    if (!c)
+        return;
+    merge_destroy(&c->merge);
+    free(c->memory);
 }
 
 const struct vocabulary *token_cache_vocabulary(const struct token_cache *c) {

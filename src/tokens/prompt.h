@@ -70,7 +70,7 @@ struct prompt_lookups prompt_counters_lookups(const struct prompt_counters *c);
  * PROMPT_FRESH_MAX bytes that no table knows; what lies beyond is estimated, in proportion to how the
  * estimate did on what was counted.
  */
-enum { PROMPT_FRESH_MAX = 64 << 10 };
+enum { PROMPT_FRESH_MAX = 32 << 10 };
 
 struct prompt_tally {
     struct prompt_counters *counters; /* borrowed; NULL: all is estimated */
