@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include "base/str.h"
+#include "support/random.h"
 
 static void cuts_items_and_keeps_empty_ones(void **state) {
     (void)state;
@@ -64,12 +65,55 @@ static void compares_secrets(void **state) {
     assert_false(str_eq_secret(STR("abc"), STR("ab")));
 }
 
+/* The case of ASCII letters as a table would say it. */
+static bool is_same_letter(int a, int b) {
+    const char *lower = "abcdefghijklmnopqrstuvwxyz", *upper = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    const char *x = a ? strchr(upper, a) : NULL, *y = b ? strchr(upper, b) : NULL;
+    return (x ? lower[x - upper] : a) == (y ? lower[y - upper] : b);
+}
+
+static void case_is_that_of_ascii_letters_wherever_they_stand(void **state) {
+    (void)state;
+    char one[19], other[19];
+    for (size_t at = 0; at < sizeof one; at++) {
+        memset(one, 'x', sizeof one);
+        memset(other, 'X', sizeof other);
+        for (int a = 0; a < 256; a++) {
+            for (int b = 0; b < 256; b++) {
+                one[at] = (char)a;
+                other[at] = (char)b;
+                bool same = str_ieq((struct str){one, sizeof one}, (struct str){other, sizeof one});
+                if (same != is_same_letter(a, b))
+                    fail_msg("bytes %d and %d at %zu: %d", a, b, at, same);
+            }
+        }
+    }
+}
+
+static void characters_are_counted_by_their_first_bytes(void **state) {
+    (void)state;
+    static char text[5000];
+    struct random r = {7};
+    for (int round = 0; round < 300; round++) {
+        size_t n = (size_t)random_below(&r, round < 200 ? 200 : (int64_t)sizeof text),
+               characters = 0;
+        bool is_all_later = random_once_in(&r, 5); /* the most that a counter must hold */
+        for (size_t i = 0; i < n; i++) {
+            text[i] = is_all_later ? (char)0x80 : (char)random_next(&r);
+            characters += ((unsigned char)text[i] & 0xc0) != 0x80;
+        }
+        assert_int_equal(str_utf8_length((struct str){text, n}), characters);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(cuts_items_and_keeps_empty_ones),
         cmocka_unit_test(reads_numbers_and_refuses_the_rest),
         cmocka_unit_test(compares_without_case_and_in_order),
         cmocka_unit_test(compares_secrets),
+        cmocka_unit_test(case_is_that_of_ascii_letters_wherever_they_stand),
+        cmocka_unit_test(characters_are_counted_by_their_first_bytes),
     };
     return cmocka_run_group_tests_name("str", tests, NULL, NULL);
 }
