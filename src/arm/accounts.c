@@ -88,12 +88,18 @@ static bool is_key_taken(const struct arm *arm, struct str key, struct str own) 
     return false;
 }
 
-static int64_t count_accounts(const struct arm *arm, const struct account_row *like) {
+/* Deleted accounts are kept for two days, so that these too must have an end: as many for each of the
+ * limit's accounts. */
+enum { DELETED_PER_ACCOUNT = 3 };
+
+static int64_t count_accounts(const struct arm *arm, const struct account_row *like,
+                              bool is_deleted) {
     const struct table *t = &arm->tables[ROW_ACCOUNT];
     int64_t n = 0;
     for (size_t i = 0; i < t->n; i++) {
         const struct account_row *acc = (const struct account_row *)(const void *)t->rows[i];
-        n += acc->deleted_ms == 0 && str_ieq(acc->subscription, like->subscription) &&
+        n += (acc->deleted_ms != 0) == is_deleted &&
+             str_ieq(acc->subscription, like->subscription) &&
              str_ieq(acc->location, like->location) && str_ieq(acc->kind, like->kind);
     }
     return n;
@@ -290,6 +296,22 @@ static bool is_import(const struct ask *a) {
     return a->req->is_import && a->req->caller.is_operator;
 }
 
+static bool is_within_limit(struct ask *a, const struct account_row *acc) {
+    int64_t limit = a->arm->settings.accounts_per_location;
+    if (count_accounts(a->arm, acc, false) >= limit)
+        return ask_fault(a, FAULT_TOO_MANY_ACCOUNTS, "",
+                         "The subscription has %lld accounts of kind '%.*s' in location '%.*s' "
+                         "already, which is the limit.",
+                         (long long)limit, STR_ARG(acc->kind), STR_ARG(acc->location));
+    if (count_accounts(a->arm, acc, true) >= DELETED_PER_ACCOUNT * limit)
+        return ask_fault(a, FAULT_TOO_MANY_ACCOUNTS, "",
+                         "The subscription has %lld soft-deleted accounts of kind '%.*s' in "
+                         "location '%.*s'. Purge some of them.",
+                         (long long)(DELETED_PER_ACCOUNT * limit), STR_ARG(acc->kind),
+                         STR_ARG(acc->location));
+    return true;
+}
+
 static void create(struct ask *a, const struct account_row *blank) {
     struct account_row acc = *blank;
     if (acc.name.n < 2) {
@@ -299,14 +321,8 @@ static void create(struct ask *a, const struct account_row *blank) {
     }
     if (!read_account(a, NULL, &acc))
         return;
-    int64_t limit = a->arm->settings.accounts_per_location;
-    if (!is_import(a) && count_accounts(a->arm, &acc) >= limit) {
-        ask_fault(a, FAULT_TOO_MANY_ACCOUNTS, "",
-                  "The subscription has %lld accounts of kind '%.*s' in location '%.*s' already, "
-                  "which is the limit.",
-                  (long long)limit, STR_ARG(acc.kind), STR_ARG(acc.location));
+    if (!is_import(a) && !is_within_limit(a, &acc))
         return;
-    }
     for (int k = 0; k < 2; k++) {
         if (acc.keys[k].n == 0)
             acc.keys[k] = new_key(a);

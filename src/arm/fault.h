@@ -39,6 +39,8 @@
     X(SUBDOMAIN_IN_USE,          409, "CustomDomainInUse")                     \
     X(ROLE_EXISTS,               409, "RoleAssignmentExists")                  \
     X(ROLE_UPDATE,               409, "RoleAssignmentUpdateNotPermitted")      \
+    X(TOO_MANY_GROUPS,           409, "ResourceGroupQuotaExceeded")            \
+    X(TOO_MANY_ASSIGNMENTS,      409, "RoleAssignmentLimitExceeded")           \
     X(PRECONDITION_FAILED,       412, "PreconditionFailed")                    \
     X(CONTENT_TOO_LARGE,         413, "RequestContentTooLarge")                \
     X(INSUFFICIENT_CAPACITY,     400, "InsufficientCapacity")                  \

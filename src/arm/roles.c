@@ -1,6 +1,9 @@
 /* roles.c - role assignments and definitions, at whatever scope (Microsoft.Authorization). */
 #include "arm/arm_private.h"
 
+/* Role assignments of a subscription and of what is in it, as in Azure (from memory of its limits). */
+enum { ASSIGNMENTS_MAX = 4000 };
+
 static const struct str provider = STR_INIT("Microsoft.Authorization");
 
 /* The path below ".../providers/Microsoft.Authorization", and the scope before it. */
@@ -235,6 +238,13 @@ static bool put_assignment(struct ask *a, const struct where *at) {
     const struct row *old = table_find(&a->arm->tables[ROW_ASSIGNMENT], s.row.key);
     if (!ask_preconditions(a, old) || !read_assignment(a, &s))
         return true;
+    struct str subscription =
+        ask_format(a, "/%.*s/%.*s/", STR_ARG(a->segment[0]), STR_ARG(a->segment[1]));
+    if (!old &&
+        table_count(&a->arm->tables[ROW_ASSIGNMENT], ask_lower(a, subscription)) >= ASSIGNMENTS_MAX)
+        return ask_fault(a, FAULT_TOO_MANY_ASSIGNMENTS, "",
+                         "No more role assignments can be created: %d is the limit.",
+                         ASSIGNMENTS_MAX);
     struct access_assignment wanted = {s.row.id, s.principal, access_role_find(s.role), s.scope};
     switch (access_assign(a->arm->access, &wanted)) {
     case ACCESS_EXISTS:

@@ -176,3 +176,10 @@ struct row *table_next(const struct table *t, struct str prefix, size_t *at) {
         return NULL;
     return t->rows[(*at)++];
 }
+
+size_t table_count(const struct table *t, struct str prefix) {
+    size_t from = table_seek(t, prefix), at = from;
+    while (table_next(t, prefix, &at))
+        continue;
+    return at - from;
+}

@@ -167,4 +167,7 @@ struct row *table_take(struct table *t, struct str key) MUST_USE;
 /* The iterator over rows whose keys begin with `prefix`: *at starts at table_seek. */
 struct row *table_next(const struct table *t, struct str prefix, size_t *at);
 
+/* How many those are. */
+size_t table_count(const struct table *t, struct str prefix);
+
 #endif

@@ -3,6 +3,9 @@
 
 #include <stdio.h>
 
+/* Groups of a subscription, as in Azure (from memory of its limits). */
+enum { GROUPS_MAX = 980 };
+
 /*
  * Subscriptions
  */
@@ -230,6 +233,13 @@ static void put_group(struct ask *a, const struct group *old) {
         g.row.id = ask_format(a, "/subscriptions/%.*s/resourceGroups/%.*s", STR_ARG(s->name),
                               STR_ARG(g.name));
         g.row.key = ask_lower(a, g.row.id);
+    }
+    struct str all = ask_lower(a, ask_format(a, "%.*s/resourceGroups/", STR_ARG(s->row.id)));
+    if (!old && table_count(&a->arm->tables[ROW_GROUP], all) >= GROUPS_MAX) {
+        ask_fault(a, FAULT_TOO_MANY_GROUPS, "",
+                  "The subscription has %d resource groups already, which is the limit.",
+                  GROUPS_MAX);
+        return;
     }
     int status = old ? 200 : 201;
     g.row.etag = ask_etag(a);

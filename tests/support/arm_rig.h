@@ -23,7 +23,7 @@ struct rig {
     size_t n_changed; /* rows that were ever written or deleted */
     int64_t now_ms;
     uint64_t random;
-    bool is_import;
+    bool is_import, keeps_no_rows;
     const char *if_match, *if_none_match;
     struct arm_caller caller;
     struct json_doc *doc;
@@ -68,7 +68,7 @@ static inline void rig_store(struct rig *g, const struct arm_change *c) {
 
 static inline void rig_commit(struct rig *g) {
     g->n_changed += g->changes.n;
-    for (size_t i = 0; i < g->changes.n; i++)
+    for (size_t i = 0; i < g->changes.n && !g->keeps_no_rows; i++)
         rig_store(g, &g->changes.items[i]);
 }
 

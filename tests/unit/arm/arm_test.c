@@ -650,6 +650,43 @@ static void limits_of_accounts_and_deployments_hold(void **state) {
     assert_int_equal(PUT(g, DEPLOYMENT_1 V, GPT_4O("ProvisionedManaged", 50)), 201);
 }
 
+static void what_tenants_can_make_has_an_end(void **state) {
+    struct rig *g = *state;
+    char target[512], body[512];
+    int status = 201, n;
+    g->keeps_no_rows = true;
+    for (n = 1; status == 201; n++) {
+        snprintf(target, sizeof target, SUB "/resourceGroups/many%d" V, n);
+        status = PUT(g, target, "{\"location\":\"eastus\"}");
+    }
+    assert_string_equal(rig_str(g, "error.code"), "ResourceGroupQuotaExceeded");
+    assert_int_equal(n, 981); /* rg1 is there already */
+    status = 201;
+    for (n = 1; status == 201; n++) {
+        snprintf(target, sizeof target,
+                 GROUP_1 "/providers/Microsoft.Authorization/roleAssignments/"
+                         "aaaaaaaa-1111-1111-1111-%012d" V,
+                 n);
+        snprintf(body, sizeof body,
+                 "{\"properties\":{\"roleDefinitionId\":\"" READER "\",\"principalId\":"
+                 "\"aaaaaaaa-1111-1111-1111-%012d\"}}",
+                 n);
+        status = PUT(g, target, body);
+    }
+    assert_string_equal(rig_str(g, "error.code"), "RoleAssignmentLimitExceeded");
+    assert_int_equal(n, 4002);
+    status = 201;
+    for (n = 1; status == 201; n++) {
+        snprintf(target, sizeof target,
+                 GROUP_1 "/providers/Microsoft.CognitiveServices/accounts/gone%d" V, n);
+        status = PUT(g, target, "{\"kind\":\"OpenAI\",\"location\":\"eastus\"}");
+        if (status == 201)
+            assert_int_equal(DELETE(g, target), 202);
+    }
+    assert_string_equal(rig_str(g, "error.code"), "AccountLimitReached");
+    assert_int_equal(n, 17); /* three for each of five */
+}
+
 static void imports_raise_the_quota_that_is_too_small(void **state) {
     struct rig *g = *state;
     assert_int_equal(PUT(g, QUOTA, "{\"properties\":{\"limit\":50}}"), 201);
@@ -881,6 +918,7 @@ int main(void) {
         T(a_stranger_is_not_told_of_operations),
         T(a_drained_backend_leaves_the_data_plane_and_keeps_its_secret),
         T(limits_of_accounts_and_deployments_hold),
+        T(what_tenants_can_make_has_an_end),
         T(imports_raise_the_quota_that_is_too_small),
         T(imports_need_no_parents_and_bring_back_what_was_deleted),
         T(quota_requests_queue_and_are_answered),
