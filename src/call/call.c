@@ -89,19 +89,17 @@ static bool was_cut_short(const struct call *c, int64_t generated) {
  * The most that the call can have cost, whatever its backend says of it. A prompt of plain text has at
  * most a token for each byte of the request, and a few that the server adds. A chat may name pictures
  * and earlier answers, so only the model's context bounds it; as long as that is not known, the largest
- * on sale does (gpt-4.1: 1,047,576 tokens; Microsoft's list of models, 2026).
+ * on sale does (gpt-4.1: 1,047,576 tokens; Microsoft's list of models, 2026), or the bytes, if those are
+ * more.
  */
 enum { CONTEXT_UNKNOWN = 1 << 20, PROMPT_ADDED_MAX = 1024 };
 
-static int64_t context_of(const struct call *c) {
-    int64_t context = c->deployment->model->max_context_tokens;
-    return context ? context : CONTEXT_UNKNOWN;
-}
-
 static int64_t prompt_ceiling(const struct call *c) {
+    int64_t context = c->deployment->model->max_context_tokens;
+    int64_t bytes = c->receipt.bytes_in + PROMPT_ADDED_MAX;
     if (c->route.op == OP_COMPLETIONS || c->route.op == OP_EMBEDDINGS)
-        return c->receipt.bytes_in + PROMPT_ADDED_MAX;
-    return context_of(c);
+        return bytes;
+    return context ? context : i64_max(CONTEXT_UNKNOWN, bytes);
 }
 
 /* The caller's own limit and the context hold for each choice of each prompt. What was seen of a
@@ -109,7 +107,9 @@ static int64_t prompt_ceiling(const struct call *c) {
 static int64_t output_ceiling(const struct call *c) {
     const struct output_request *o = &c->request.output;
     int64_t prompts = i64_max(1, c->request.n_prompts);
-    i128 most = (i128)context_of(c) * i64_max(1, i64_max(o->n, o->best_of)) * prompts;
+    int64_t context = c->deployment->model->max_context_tokens;
+    i128 most = (i128)(context ? context : CONTEXT_UNKNOWN) *
+                i64_max(1, i64_max(o->n, o->best_of)) * prompts;
     if (c->reservation.out_cap >= 0 && (i128)c->reservation.out_cap * prompts < most)
         most = (i128)c->reservation.out_cap * prompts;
     return i64_max(i128_to_i64(most), c->meter.n_deltas);

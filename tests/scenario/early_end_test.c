@@ -595,6 +595,36 @@ static void pieces_that_were_seen_are_believed_beyond_the_limit(void **state) {
     end(&s);
 }
 
+/* A chat longer than any context that we know of: its server may have one. */
+static void a_chat_of_more_bytes_than_the_largest_context_may_have_as_many_tokens(void **state) {
+    (void)state;
+    struct buf body;
+    char answer[100];
+    buf_init(&body, 4 << 20);
+    buf_lit(&body, "{\"messages\":[{\"role\":\"user\",\"content\":\"");
+    for (int i = 0; i < 2 << 20; i++)
+        buf_char(&body, 'x');
+    buf_lit(&body, "\"}]}");
+    for (int64_t more = 0; more < 2; more++) {
+        struct rig rig;
+        struct rig_call rc;
+        rig_init_same(&rig, 1, "");
+        rig_call_init(&rc, &rig);
+        assert_int_equal(rig_submit(&rc, "ptu", buf_view(&body)), CALL_SEND);
+        rig_answer(&rc, 200, RIG_JSON);
+        int64_t most = (int64_t)body.len + 1024;
+        snprintf(answer, sizeof answer,
+                 "{\"usage\":{\"prompt_tokens\":%lld,\"completion_tokens\":1}}",
+                 (long long)(most + more));
+        rig_bytes(&rc, str_of(answer), true);
+        assert_int_equal(rc.call.receipt.prompt_tokens, most);
+        assert_int_equal(rc.call.receipt.is_usage_capped, more > 0);
+        rig_call_destroy(&rc);
+        rig_destroy(&rig);
+    }
+    buf_destroy(&body);
+}
+
 /* An embedding's tokens come out of its text: a byte makes at most one. */
 static void the_tokens_of_a_plain_text_are_bounded_by_its_bytes(void **state) {
     (void)state;
@@ -703,6 +733,7 @@ int main(void) {
         cmocka_unit_test(what_a_backend_says_it_did_is_believed_as_far_as_it_can_be_true),
         cmocka_unit_test(usage_beyond_what_the_call_can_have_cost_is_capped_and_told),
         cmocka_unit_test(pieces_that_were_seen_are_believed_beyond_the_limit),
+        cmocka_unit_test(a_chat_of_more_bytes_than_the_largest_context_may_have_as_many_tokens),
         cmocka_unit_test(the_tokens_of_a_plain_text_are_bounded_by_its_bytes),
         cmocka_unit_test(an_early_end_costs_what_was_seen_even_when_usage_lags_behind),
         cmocka_unit_test(other_statuses_pass_through_and_cost_nothing),
