@@ -26,8 +26,9 @@ enum { ROUTE_NAME_MAX = 128 };
 struct route {
     enum operation op;
     enum api_style style;
-    struct str deployment;  /* from the path, decoded into `name`; {NULL, 0}: the body's `model` */
-    struct str account; /* from the prefix /accounts/{name}, a view into the target; {NULL, 0}: none */
+    struct str deployment; /* from the path, decoded into `name`; {NULL, 0}: the body's `model` */
+    struct str
+        account; /* from the prefix /accounts/{name}, a view into the target; {NULL, 0}: none */
     struct str api_version; /* a view into the target; {NULL, 0} when not given */
     char name[ROUTE_NAME_MAX];
 };

@@ -49,7 +49,8 @@ void gateway_swap(struct gateway *g, struct plan *plan);
 
 /*
  * Stops accepting and lets calls finish for at most `grace_ms`; of what then still runs, answers that
- * have begun are cut off, the others are 503, and all are settled. Calls `done` when nothing is left. gateway_free may follow.
+ * have begun are cut off, the others are 503, and all are settled. Calls `done` when nothing is left.
+ * gateway_free may follow.
  */
 void gateway_drain(struct gateway *g, int64_t grace_ms, void (*done)(void *arg), void *arg);
 
