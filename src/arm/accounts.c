@@ -303,12 +303,12 @@ static bool is_within_limit(struct ask *a, const struct account_row *acc) {
                          "The subscription has %lld accounts of kind '%.*s' in location '%.*s' "
                          "already, which is the limit.",
                          (long long)limit, STR_ARG(acc->kind), STR_ARG(acc->location));
-    if (count_accounts(a->arm, acc, true) >= DELETED_PER_ACCOUNT * limit)
+    int64_t deleted_limit = DELETED_PER_ACCOUNT * limit;
+    if (count_accounts(a->arm, acc, true) >= deleted_limit)
         return ask_fault(a, FAULT_TOO_MANY_ACCOUNTS, "",
                          "The subscription has %lld soft-deleted accounts of kind '%.*s' in "
                          "location '%.*s'. Purge some of them.",
-                         (long long)(DELETED_PER_ACCOUNT * limit), STR_ARG(acc->kind),
-                         STR_ARG(acc->location));
+                         (long long)deleted_limit, STR_ARG(acc->kind), STR_ARG(acc->location));
     return true;
 }
 
