@@ -208,10 +208,10 @@ int64_t ledger_largest(const struct ledger *l, struct str subscription, struct s
 struct ledger_place {
     struct str location;
     enum sku sku;
+    bool is_enough;        /* the size that was asked for is valid and fits there */
     int64_t quota_left;    /* in units of quota */
     int64_t capacity_left; /* as ledger_capacity_left */
     int64_t largest;       /* as ledger_largest */
-    bool is_enough;        /* the size that was asked for is valid and fits there */
 };
 
 /*
