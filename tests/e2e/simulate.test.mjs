@@ -569,7 +569,7 @@ describe('honest timing', () => {
 describe('the command', () => {
     test('says that it is a simulation', async (t) => {
         const sim = await spawnSimulator(t, '--profile', 'instant');
-        assert.match(sim.stderr(), /simulation/);
+        await until(() => /simulation/.test(sim.stderr())); // another pipe than the line that it is ready
     });
 
     test('wants its key when it has one', async (t) => {
