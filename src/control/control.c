@@ -190,6 +190,7 @@ enum status control_open(const struct control_settings *settings, const struct s
     list_init(&c->queue);
     pthread_mutex_init(&c->lock, NULL);
     pthread_mutex_init(&c->grants_lock, NULL);
+    buf_init(&c->principals, 4 << 20);
     buf_init(&c->operators, 1 << 20);
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
@@ -352,6 +353,7 @@ void control_close(struct control *c) {
     pthread_mutex_destroy(&c->lock);
     pthread_mutex_destroy(&c->grants_lock);
     guard_forget(c);
+    buf_destroy(&c->principals);
     buf_destroy(&c->operators);
     explicit_bzero(c->client_secret, sizeof c->client_secret);
     free(c->folder);

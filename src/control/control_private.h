@@ -115,9 +115,9 @@ struct control {
     struct arm *arm;
     struct json_doc *doc;
     struct arm_changes changes;
-    struct buf operators; /* scratch */
-    bool is_store_open;   /* a transaction is */
-    bool has_new_grants;  /* roles or principals have changed */
+    struct buf principals, operators; /* scratch */
+    bool is_store_open;               /* a transaction is */
+    bool has_new_grants;              /* roles or principals have changed */
 };
 
 /* thread.c */

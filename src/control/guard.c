@@ -12,7 +12,8 @@ enum { KEPT_TOKENS = 1024 };
 struct grants {
     atomic_int refs;
     struct access *access; /* owned */
-    struct buf operators;  /* owned: object ids, each with a line feed behind it */
+    /* Owned: object ids of our principals, and of those who may do everything; a line feed behind each. */
+    struct buf principals, operators;
 };
 
 /* One loop's view. */
@@ -27,12 +28,13 @@ static void grants_unref(struct grants *g) {
     if (!g || atomic_fetch_sub(&g->refs, 1) != 1)
         return;
     access_free(g->access);
+    buf_destroy(&g->principals);
     buf_destroy(&g->operators);
     free(g);
 }
 
-static enum status note_operator(void *arg, struct str table, struct str key, struct str body,
-                                 struct problem *why) {
+static enum status note_principal(void *arg, struct str table, struct str key, struct str body,
+                                  struct problem *why) {
     struct control *c = arg;
     struct principal p;
     struct buf text;
@@ -42,20 +44,24 @@ static enum status note_operator(void *arg, struct str table, struct str key, st
     buf_str(&text, body);
     buf_reserve_slack(&text, 0, JSON_PADDING);
     enum status st = principal_parse(c->doc, buf_view(&text), &p, why);
-    if (st == ST_OK && p.is_operator) {
-        buf_str(&c->operators, str_of(p.object_id));
-        buf_char(&c->operators, '\n');
+    for (int i = 0; st == ST_OK && i < 1 + p.is_operator; i++) {
+        struct buf *list = i == 0 ? &c->principals : &c->operators;
+        buf_str(list, str_of(p.object_id));
+        buf_char(list, '\n');
     }
     buf_destroy(&text);
     return st;
 }
 
 enum status guard_publish(struct control *c, struct problem *why) {
+    buf_clear(&c->principals);
     buf_clear(&c->operators);
-    TRY(store_each(c->store, STR(PRINCIPAL_TABLE), note_operator, c, why));
+    TRY(store_each(c->store, STR(PRINCIPAL_TABLE), note_principal, c, why));
     struct grants *g = xcalloc(1, sizeof *g), *old;
     atomic_init(&g->refs, 1);
     g->access = arm_copy_access(c->arm);
+    buf_init(&g->principals, c->principals.ceiling);
+    buf_str(&g->principals, buf_view(&c->principals));
     buf_init(&g->operators, c->operators.ceiling);
     buf_str(&g->operators, buf_view(&c->operators));
     pthread_mutex_lock(&c->grants_lock);
@@ -102,21 +108,29 @@ static const struct grants *newest(struct control_guard *g) {
     return g->grants;
 }
 
+static bool is_listed(const struct buf *list, struct str id) {
+    struct str rest = buf_view(list), item;
+    while (str_cut(&rest, '\n', &item)) {
+        if (str_ieq(item, id))
+            return true;
+    }
+    return false;
+}
+
 struct str control_guard_caller(struct control_guard *g, struct str token) {
     const struct token_claims *claims;
     if (token_check(g->checker, g->control->trust, token, os_wall_us() / 1000000, &claims, NULL) !=
         TOKEN_GOOD)
         return STR("");
-    return str_of(claims->object_id);
+    /* A token outlives its principal; what it may do does not. */
+    struct str id = str_of(claims->object_id);
+    return claims->is_own && !is_listed(&newest(g)->principals, id) ? STR("") : id;
 }
 
 bool control_guard_may(struct control_guard *g, struct str caller, struct str data_action,
                        struct str scope) {
     const struct grants *now = newest(g);
-    struct str rest = buf_view(&now->operators), id;
-    while (str_cut(&rest, '\n', &id)) {
-        if (str_ieq(id, caller))
-            return true;
-    }
+    if (is_listed(&now->operators, caller))
+        return true;
     return access_allows_data(now->access, caller, data_action, scope);
 }

@@ -187,7 +187,11 @@ describe('who may come in', () => {
         assert.equal(assignments.length, 1);
         assert.equal((await ask(c, 'DELETE', `${assignments[0].id}?api-version=2022-04-01`)).status, 200);
         assert.equal((await callWith(c, bearer)).status, 403);
+        // A role that is left behind helps nobody whose principal is gone.
+        assert.equal((await run('create', 'app', '--json', '--role', 'Cognitive Services OpenAI User', '--scope', account('acct'))).code, 0);
+        assert.equal((await callWith(c, bearer)).status, 200);
         assert.equal((await run('delete', 'app')).code, 0);
+        assert.equal((await callWith(c, bearer)).status, 401);
         assert.equal((await ask({ ...c, token }, 'GET', `/subscriptions${v}`)).status, 401);
         assert.notEqual((await run('delete', 'app')).code, 0);
         assert.notEqual((await run('delete', c.control.clientId)).code, 0, 'not oneself');
