@@ -10,6 +10,8 @@ bootstrap interval. docs/performance.md tells how to read it.
 """
 import argparse
 import datetime
+import http.client
+import itertools
 import json
 import os
 import pathlib
@@ -24,7 +26,10 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+import urllib.parse
+import urllib.request
 
 TOP = pathlib.Path(__file__).resolve().parent.parent
 GATEWAY_CORE, LOAD_CORE = 0, 1
@@ -582,6 +587,85 @@ class Bench:
         self.row("streams8k", "gap between events p50", r["gap"]["p50_us"] / 1000, "ms")
         self.row("streams8k", "gap between events p99", r["gap"]["p99_us"] / 1000, "ms")
 
+    def control_requests(self, name, token, port, method, targets, bodies=("",)):
+        """Requests to the control plane in a file: each target with each body in turn."""
+        path = self.folder / f"{name}.requests"
+        write_requests(path, [
+            (f"{method} {target} HTTP/1.1\r\nHost: localhost:{port}\r\nAuthorization: Bearer {token}\r\n"
+             f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}").encode()
+            for body in bodies for target in targets])
+        return path
+
+    def control(self):
+        """The control plane over TLS, 1,000 deployments, changes on the disk before they are answered"""
+        port = free_port()
+        with Together() as t:
+            up = t.add(start_upstream(self))
+            s = t.add(Weir(self, up.port, extra=["--control-listen", f"127.0.0.1:{port}"]))
+            operator = json.loads((s.data / "operator.json").read_text())
+            form = urllib.parse.urlencode({
+                "grant_type": "client_credentials", "client_id": operator["clientId"],
+                "client_secret": operator["clientSecret"], "scope": f"https://localhost:{port}/.default"})
+            tls = ssl.create_default_context(cafile=operator["caFile"])
+            with urllib.request.urlopen(f"https://localhost:{port}/adfs/oauth2/token", form.encode(),
+                                        context=tls) as answer:
+                token = json.load(answer)["access_token"]
+            version = "?api-version=2025-09-01"
+            deployments = [f"{account_id(a)}/deployments/chat-{d}" for a in range(N_ACCOUNTS)
+                           for d in range(DEPLOYMENTS_EACH)]
+            usages = (SUBSCRIPTION + "/providers/Microsoft.CognitiveServices/locations/here/usages" +
+                      version)
+            loads = {
+                "reads of a deployment": ("GET", [d + version for d in deployments], [""], 10000),
+                "reads of all usages": ("GET", [usages], [""], 10000),
+                "changes of a deployment": ("PATCH", [d + version for d in deployments],
+                                            ['{"tags":{"a":"1"}}', '{"tags":{"a":"2"}}'], 500),
+            }
+            for what, (method, targets, bodies, bar) in loads.items():
+                requests = self.control_requests("control", token, port, method, targets, bodies)
+                rates = []
+                for _ in range(self.pairs):
+                    r = self.load(["wrk", "-t", 1, "-c", 64, "-d", f"{self.seconds}s", "-s",
+                                   TOP / "bench" / "requests.lua", f"https://127.0.0.1:{port}", "--",
+                                   requests])
+                    if r["not_2xx"] or r["failed"]:
+                        sys.exit(f"bench: failed requests: {r}")
+                    rates.append(r["requests"] * 1e6 / r["us"])
+                middle, low, high = interval(rates)
+                self.row("control", f"{what}, 64 connections", middle, "/s", bar, low, high, is_least=True)
+            calls = self.requests_file("calls", 1024)
+            runs = {"busy": [], "rest": []}
+            for i, order in self.rounds(["rest", "busy"]):
+                for which in order:
+                    stop = threading.Event()
+                    writer = threading.Thread(target=self.write_steadily, args=(
+                        port, tls, token, [d + version for d in deployments], stop))
+                    if which == "busy":
+                        writer.start()
+                    r = self.weir_load("requests", s.port, calls, "--duration", f"{self.seconds}s")
+                    stop.set()
+                    if which == "busy":
+                        writer.join()
+                    runs[which].append(r["latency"])
+            self.ratios("control", "p99 of calls, with 100 changes a second / without", runs, "p99_us",
+                        {("busy", "rest"): 1.25})
+
+    @staticmethod
+    def write_steadily(port, tls, token, targets, stop):
+        """A hundred changes a second over one connection, one after another."""
+        c = http.client.HTTPSConnection("localhost", port, context=tls)
+        next_at = time.monotonic()
+        for i in itertools.count():
+            if stop.is_set():
+                break
+            c.request("PATCH", targets[i % len(targets)], json.dumps({"tags": {"n": str(i)}}),
+                      {"Authorization": f"Bearer {token}", "Content-Type": "application/json"})
+            if c.getresponse().read() and stop.is_set():
+                break
+            next_at += 0.01
+            stop.wait(max(0, next_at - time.monotonic()))
+        c.close()
+
     def instructions(self):
         """Instructions per request in user space, counted by callgrind"""
         n = 300 if self.is_quick else 3000
@@ -607,7 +691,7 @@ class Bench:
                     self.row("instructions", f"{size // 1024} KB request, {s.name}", total / n, "")
 
 
-ITEMS = ["json1k", "json8k", "sse", "latency", "memory", "streams8k", "instructions"]
+ITEMS = ["json1k", "json8k", "sse", "latency", "memory", "streams8k", "control", "instructions"]
 
 
 def format_value(r):
