@@ -9,7 +9,7 @@ SHORT = 15
 SOURCES = $(shell git ls-files -co --exclude-standard 'src/*.[ch]' 'src/*.cpp' 'tests/*.[ch]' 2>/dev/null)
 
 .DEFAULT_GOAL = build
-.PHONY: build run test check asan tsan fuzz format format-check lint rooms pure bench mutants soak install clean help
+.PHONY: build run test test-az check asan tsan fuzz format format-check lint rooms pure bench mutants soak install clean help
 
 build: ## Build build/weir
 	@tools/setup.sh run
@@ -27,6 +27,12 @@ test: ## Install what is missing, build, and run every test
 	@tools/configure.sh $(BUILD)
 	ninja -C $(BUILD)
 	@tools/test.sh $(BUILD) "meson e2e"
+
+test-az: ## Run the Azure CLI against a control plane (installs azure-cli from Debian)
+	@tools/setup.sh az
+	@tools/configure.sh $(BUILD)
+	ninja -C $(BUILD) weir
+	WEIR_BIN=$(BUILD)/weir $$(tools/node.sh) --test --test-timeout=300000 tests/az/*.test.mjs
 
 check: ## Everything that CI runs: tests, format, lint, rooms, pure, sanitizers, fuzzing
 	@bash .ci/run

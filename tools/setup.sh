@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what is missing for a purpose: tools/setup.sh run|test|check|bench. Says what and why,
+# Installs what is missing for a purpose: tools/setup.sh run|test|az|check|bench. Says what and why,
 # and asks nothing. Only Debian packages, and npm packages by package-lock.json.
 set -eu
 cd "$(dirname "$0")/.."
@@ -42,6 +42,10 @@ need_test() {
     need_command openssl openssl "makes certificates for tests"
 }
 
+need_az() {
+    need_command az azure-cli "the Azure CLI, unmodified, as a client"
+}
+
 need_check() {
     need clang-14 "the second compiler, for sanitizers and fuzzing"
     need libclang-rt-14-dev "the sanitizers and libFuzzer of clang"
@@ -65,9 +69,10 @@ case $purpose in
 run) need_run ;;
 bench) need_run && need_bench ;;
 test) need_run && need_test ;;
+az) need_run && need_test && need_az ;;
 check) need_run && need_test && need_check ;;
 *)
-    echo "usage: tools/setup.sh run|test|check|bench" >&2
+    echo "usage: tools/setup.sh run|test|az|check|bench" >&2
     exit 2
     ;;
 esac
