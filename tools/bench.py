@@ -613,13 +613,15 @@ class Bench:
             version = "?api-version=2025-09-01"
             deployments = [f"{account_id(a)}/deployments/chat-{d}" for a in range(N_ACCOUNTS)
                            for d in range(DEPLOYMENTS_EACH)]
+            # Sizes of the provisioned ones: each change makes a new snapshot of all deployments.
+            sizable = [d + version for d in deployments[1::2]]
+            size_of = '{{"sku":{{"name":"ProvisionedManaged","capacity":{}}}}}'.format
             usages = (SUBSCRIPTION + "/providers/Microsoft.CognitiveServices/locations/here/usages" +
                       version)
             loads = {
                 "reads of a deployment": ("GET", [d + version for d in deployments], [""], 10000),
                 "reads of all usages": ("GET", [usages], [""], 10000),
-                "changes of a deployment": ("PATCH", [d + version for d in deployments],
-                                            ['{"tags":{"a":"1"}}', '{"tags":{"a":"2"}}'], 500),
+                "changes of a size": ("PATCH", sizable, [size_of(99900), size_of(100000)], 500),
             }
             for what, (method, targets, bodies, bar) in loads.items():
                 requests = self.control_requests("control", token, port, method, targets, bodies)
@@ -639,7 +641,7 @@ class Bench:
                 for which in order:
                     stop = threading.Event()
                     writer = threading.Thread(target=self.write_steadily, args=(
-                        port, tls, token, [d + version for d in deployments], stop))
+                        port, tls, token, sizable, size_of, stop))
                     if which == "busy":
                         writer.start()
                     r = self.weir_load("requests", s.port, calls, "--duration", f"{self.seconds}s")
@@ -651,14 +653,14 @@ class Bench:
                         {("busy", "rest"): 1.25})
 
     @staticmethod
-    def write_steadily(port, tls, token, targets, stop):
+    def write_steadily(port, tls, token, targets, size_of, stop):
         """A hundred changes a second over one connection, one after another."""
         c = http.client.HTTPSConnection("localhost", port, context=tls)
         next_at = time.monotonic()
-        for i in itertools.count():
+        for i in itertools.count(len(targets)):
             if stop.is_set():
                 break
-            c.request("PATCH", targets[i % len(targets)], json.dumps({"tags": {"n": str(i)}}),
+            c.request("PATCH", targets[i % len(targets)], size_of(100000 - i // len(targets) % 2 * 100),
                       {"Authorization": f"Bearer {token}", "Content-Type": "application/json"})
             if c.getresponse().read() and stop.is_set():
                 break
