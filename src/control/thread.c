@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { DOCUMENTS_MAX = 1 << 30, SEALED_MAX = 16 << 20 };
+enum { GIVES_WAY = 5, DOCUMENTS_MAX = 1 << 30, SEALED_MAX = 16 << 20 };
 
 static int64_t now_ms(void) {
     return os_wall_us() / 1000;
@@ -283,6 +283,8 @@ void control_run(struct control *c) {
     struct list batch;
     struct problem why = {0};
     int64_t due_ms = 0;
+    /* A change may wait a little, a call may not. */
+    os_thread_give_way(GIVES_WAY);
     while (take_batch(c, due_ms, &batch)) {
         if (!list_is_empty(&batch))
             run_batch(c, &batch);

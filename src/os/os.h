@@ -48,6 +48,10 @@ bool os_is_folder(const char *path);
 /* How many processors this process may use, at least 1. */
 int os_processors(void);
 
+/* From now on the calling thread gives way to the others where they want the same processor: its nice
+ * value rises by `steps`. */
+void os_thread_give_way(int steps);
+
 /* Raises the limit of open files as far as the system allows; the limit in force. */
 int64_t os_raise_file_limit(void);
 
