@@ -88,6 +88,60 @@ enum status load_documents(const char *name, struct str text, const struct sipha
 
 enum { COPY_DEPTH = 32 };
 
+/* "key1" when `name` says that the secret of this name stands elsewhere: in a file or a variable. */
+static bool is_secret_elsewhere(struct str name, struct str *secret, enum secret_source *source) {
+    static const struct str secrets[] = {STR_INIT("key1"), STR_INIT("key2"), STR_INIT("apiKey")};
+    for (size_t i = 0; i < ARRAY_LEN(secrets); i++) {
+        if (!str_starts(name, secrets[i]))
+            continue;
+        struct str rest = str_skip(name, secrets[i].n);
+        *secret = secrets[i];
+        *source = str_eq(rest, STR("File")) ? SECRET_FILE : SECRET_ENV;
+        return str_eq(rest, STR("File")) || str_eq(rest, STR("Env"));
+    }
+    return false;
+}
+
+static enum status put_secret(struct json_writer *w, struct str name, enum secret_source source,
+                              struct str place, struct str file, struct problem *why) {
+    struct buf value;
+    buf_init(&value, SECRET_MAX);
+    enum status st = read_secret(NULL, source, place, file, &value);
+    if (st == ST_OK) {
+        json_key(w, name);
+        json_str_value(w, str_trim(buf_view(&value)));
+    } else {
+        st = problem_set(why, ST_BAD_REQUEST, name, "the secret in %s \"%.*s\" cannot be read",
+                         source == SECRET_FILE ? "file" : "variable", STR_ARG(place));
+    }
+    buf_destroy(&value);
+    return st;
+}
+
+/* The object as it stands, but for secrets: a server is sent what they are, not where. */
+static enum status put_resolved(struct json_writer *w, struct json_value object, int depth,
+                                struct str file, struct problem *why) {
+    struct json_iter it;
+    struct str key, secret;
+    struct json_value v;
+    enum secret_source source;
+    json_begin_object(w);
+    json_fields(&it, object);
+    while (json_next_field(&it, &key, &v)) {
+        if (json_type(v) == JSON_STRING && is_secret_elsewhere(key, &secret, &source)) {
+            TRY(put_secret(w, secret, source, json_str(v), file, why));
+            continue;
+        }
+        json_key(w, key);
+        if (json_type(v) == JSON_OBJECT && depth > 1)
+            TRY(put_resolved(w, v, depth - 1, file, why));
+        else if (!json_copy(w, v, depth))
+            return problem_set(why, ST_BAD_REQUEST, key, "is nested too deeply");
+    }
+    json_end_object(w);
+    return ST_OK;
+}
+
 static enum status hand_over(const struct resource *r,
                              enum status (*each)(void *arg, struct str id, struct str body,
                                                  struct problem *why),
@@ -96,9 +150,11 @@ static enum status hand_over(const struct resource *r,
     struct json_writer w;
     buf_init(&body, FILE_MAX);
     json_writer_init(&w, &body, 0);
-    enum status st = json_copy(&w, r->value, COPY_DEPTH) && buf_status(&body) == ST_OK
-                         ? each(arg, r->id_text, buf_view(&body), why)
-                         : problem_set(why, ST_BAD_REQUEST, r->id_text, "is nested too deeply");
+    enum status st = put_resolved(&w, r->value, COPY_DEPTH, r->file, why);
+    if (st == ST_OK)
+        st = buf_status(&body);
+    if (st == ST_OK)
+        st = each(arg, r->id_text, buf_view(&body), why);
     buf_destroy(&body);
     if (st != ST_OK) {
         struct problem inner = *why;

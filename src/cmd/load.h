@@ -18,7 +18,7 @@ enum status load_documents(const char *name, struct str text, const struct sipha
 
 /*
  * Calls `each` with every resource of a file or folder, those first that others refer to, as an id and a
- * JSON text. Stops at the first status other than ST_OK, and returns it.
+ * JSON text; secrets that stand in files or variables are put into it. Stops at the first status other than ST_OK, and returns it.
  */
 enum status load_each(const char *path,
                       enum status (*each)(void *arg, struct str id, struct str body,

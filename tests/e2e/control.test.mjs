@@ -435,6 +435,24 @@ describe('weir apply', () => {
         assert.match(nowhere.stderr, /operator\.json/);
     });
 
+    test('sends the secrets that files and variables hold, and says which cannot be read', async (t) => {
+        const c = await spawnWithAccount(t);
+        const folder = path.join(c.dataDir, '..');
+        const file = path.join(folder, 'secrets.json');
+        const put = (keys) => writeFileSync(file, JSON.stringify([{ id: account('withkeys'), ...accountBody, properties: { keys } }]));
+        const run = (env) => runWeir(['apply', '-f', file, '--data-dir', c.dataDir], { env });
+        put({ key1File: 'none.key', key2Env: 'WEIR_TEST_KEY' });
+        const refused = await run({ WEIR_TEST_KEY: 'second-key-of-the-account-0002' });
+        assert.equal(refused.code, 1);
+        assert.match(refused.stderr, /secrets\.json.*none\.key/);
+        writeFileSync(path.join(folder, 'one.key'), 'first-key-of-the-account-00001\n');
+        put({ key1File: 'one.key', key2Env: 'WEIR_TEST_KEY' });
+        const done = await run({ WEIR_TEST_KEY: 'second-key-of-the-account-0002' });
+        assert.equal(done.code, 0, done.stderr);
+        const keys = (await ask(c, 'POST', `${account('withkeys')}/listKeys${v}`)).json();
+        assert.deepEqual(keys, { key1: 'first-key-of-the-account-00001', key2: 'second-key-of-the-account-0002' });
+    });
+
     test('keeps its secrets to itself', async (t) => {
         const c = await spawnWithAccount(t);
         for (const name of ['operator.json', 'weir.db', 'seal.key', 'token.pem', 'ca.key'])
