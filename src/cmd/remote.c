@@ -153,7 +153,7 @@ static enum status fetch_token(struct remote *r, struct problem *why) {
     struct buf form;
     struct remote_answer a;
     struct json_doc *doc = json_doc_new();
-    struct json_value root;
+    struct json_value root = {NULL, 0};
     buf_init(&form, FILE_MAX);
     buf_printf(&form,
                "grant_type=client_credentials&client_id=%s&client_secret=%s&"

@@ -497,7 +497,7 @@ static enum status load_control(struct app *a, struct snapshot **out, struct pro
 }
 
 static enum status load_first(struct app *a, struct problem *why) {
-    struct snapshot *s;
+    struct snapshot *s = NULL;
     if (!is_none(a->settings->control_listen)) {
         TRY(load_control(a, &s, why));
         recall_levels(a);
