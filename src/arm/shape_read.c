@@ -1,17 +1,9 @@
 /* shape_read.c - rows from the JSON that the store keeps, and any JSON value written anew. */
 #include "arm/arm_private.h"
 
-#include <stdio.h>
-
 enum { COPY_DEPTH = 16, COPY_MAX = ARM_BODY_MAX };
 
-/*
- * Any value, anew
- */
-static bool copy_value(struct json_writer *w, struct json_value v, int depth);
-
-static bool copy_object(struct json_writer *w, struct json_value v, const char *const *without,
-                        int depth) {
+static bool copy_without(struct json_writer *w, struct json_value v, const char *const *without) {
     struct json_iter it;
     struct str key;
     struct json_value item;
@@ -19,56 +11,15 @@ static bool copy_object(struct json_writer *w, struct json_value v, const char *
     json_fields(&it, v);
     while (json_next_field(&it, &key, &item)) {
         bool is_left_out = false;
-        for (size_t i = 0; without && without[i]; i++)
+        for (size_t i = 0; without[i]; i++)
             is_left_out = is_left_out || str_eq(key, str_of(without[i]));
         if (is_left_out)
             continue;
         json_key(w, key);
-        if (!copy_value(w, item, depth - 1))
+        if (!json_copy(w, item, COPY_DEPTH - 1))
             return false;
     }
     json_end_object(w);
-    return true;
-}
-
-static bool copy_value(struct json_writer *w, struct json_value v, int depth) {
-    struct json_iter it;
-    struct json_value item;
-    char number[40];
-    int64_t n;
-    if (depth == 0)
-        return false;
-    switch (json_type(v)) {
-    case JSON_NULL:
-        json_null_value(w);
-        break;
-    case JSON_BOOL:
-        json_bool_value(w, json_bool(v));
-        break;
-    case JSON_INT:
-        if (json_i64(v, &n))
-            json_i64_value(w, n);
-        break;
-    case JSON_UINT:
-    case JSON_DOUBLE:
-        snprintf(number, sizeof number, "%.17g", json_f64(v));
-        json_raw(w, str_of(number));
-        break;
-    case JSON_STRING:
-        json_str_value(w, json_str(v));
-        break;
-    case JSON_OBJECT:
-        return copy_object(w, v, NULL, depth);
-    case JSON_ARRAY:
-        json_begin_array(w);
-        json_items(&it, v);
-        while (json_next(&it, &item)) {
-            if (!copy_value(w, item, depth - 1))
-                return false;
-        }
-        json_end_array(w);
-        break;
-    }
     return true;
 }
 
@@ -78,8 +29,8 @@ bool shape_copy(struct arena *memory, struct json_value v, const char *const *wi
     struct json_writer w;
     buf_init(&text, COPY_MAX);
     json_writer_init(&w, &text, 0);
-    bool ok = json_type(v) == JSON_OBJECT ? copy_object(&w, v, without, COPY_DEPTH)
-                                          : copy_value(&w, v, COPY_DEPTH);
+    bool ok = without && json_type(v) == JSON_OBJECT ? copy_without(&w, v, without)
+                                                     : json_copy(&w, v, COPY_DEPTH);
     ok = ok && buf_status(&text) == ST_OK;
     if (ok)
         *out = arena_str(memory, buf_view(&text));
