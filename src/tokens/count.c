@@ -253,6 +253,8 @@ int64_t token_count(struct token_cache *c, struct str text) {
 }
 
 enum status token_ids(struct token_cache *c, struct str text, struct buf *out) {
+    if (text.n == 0)
+        return ST_OK;
     const char *p = text.p, *end = text.p + text.n;
     while (p < end) {
         const char *next = pieces_end(vocabulary_pattern(&c->v), p, end);

@@ -11,6 +11,8 @@ const top = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
 
 // The binary under test: $WEIR_BIN, else that of the ordinary build.
 export const weirBin = path.resolve(process.env.WEIR_BIN ?? path.join(top, 'build/weir'));
+// Sanitizers keep freed memory for a while, so what the process holds says nothing.
+export const isSanitized = readFileSync(weirBin).includes('__sanitizer_');
 
 const running = new Set();
 process.on('exit', () => {

@@ -137,6 +137,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     buf_init(&text, 3 * size + 1);
     enum status st = utf8_repair(&text, (struct str){(const char *)data, size});
     assert(st == ST_OK && utf8_valid_prefix(buf_view(&text)) == text.len);
+    if (text.len == 0) {
+        buf_destroy(&text);
+        return 0;
+    }
     read_chars(buf_view(&text));
     size_t n = n_chars ? chars[n_chars - 1].end : 0;
     for (int pattern = PATTERN_CL100K; pattern <= PATTERN_O200K; pattern++) {

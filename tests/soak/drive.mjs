@@ -15,13 +15,11 @@ import { appendFileSync, copyFileSync, existsSync, mkdirSync, readdirSync, readF
 import http from 'node:http';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { apiKey, delay, freePort, rawConnection, spawnGateway, spawnWeir, until, weirBin } from '../e2e/support.mjs';
+import { apiKey, delay, freePort, isSanitized, rawConnection, spawnGateway, spawnWeir, until } from '../e2e/support.mjs';
 
 const account = '/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/soak' +
     '/providers/Microsoft.CognitiveServices/accounts/soak';
 const now = () => Date.now();
-// Sanitizers keep freed memory for a while, so what the process holds says nothing.
-const isSanitized = readFileSync(weirBin).includes('__sanitizer_');
 
 // Small and repeatable: two drives of one seed ask for the same, as far as the machine lets them.
 function makeRandom(seed) {

@@ -28,7 +28,8 @@ static const uint64_t *marks_of(const struct siphash_key *k, uint64_t seed, size
         assert_int_equal(prefix_chain_add(&c, &id, 1, &out), ST_OK);
     }
     *count = out.len / sizeof *marks;
-    memcpy(marks, out.p, out.len);
+    if (out.len)
+        memcpy(marks, out.p, out.len);
     buf_destroy(&out);
     return marks;
 }
