@@ -352,6 +352,7 @@ void arm_handle(struct arm *arm, const struct arm_request *request, struct arm_a
         a.route->answer(&a);
     if (answer->status >= 300)
         take_back(&a, n_changes, n_audits);
+    arm->n_changes += changes->n - n_changes;
     assert(answer->status >= 200 && answer->status < 500);
     assert(buf_status(&answer->body) == ST_OK);
     arena_destroy(&memory);

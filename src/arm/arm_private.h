@@ -27,6 +27,11 @@ struct arm {
     struct buf scratch; /* bodies of rows while they are written */
     uint64_t version;   /* rises with every change that the data plane must obey */
     struct list by_age; /* all operations, oldest first */
+    uint64_t n_changes; /* rises with every row that is written or deleted */
+    /* The last list of usages that was asked for whole, and of what; true while n_changes stays. It
+     * has a hundred names, and clients ask for it again and again. */
+    struct buf usages, usages_of;
+    uint64_t usages_at;
     size_t n_running;
 };
 

@@ -56,6 +56,13 @@ void places_usages(struct ask *a) {
                   (int)size_min(filter.n, 100), filter.p);
         return;
     }
+    struct arm *arm = a->arm;
+    struct str of = ask_format(a, "%.*s %.*s", STR_ARG(a->name[0]), STR_ARG(l->name));
+    if (!filter.n && arm->usages_at == arm->n_changes && str_eq(buf_view(&arm->usages_of), of)) {
+        (void)ask_answer(a, 200);
+        buf_str(&a->out->body, buf_view(&arm->usages));
+        return;
+    }
     struct lists from = lists_of(a);
     struct json_writer w = begin_list(a);
     lists_usages(&from, a->name[0], l->name, filter, &w);
@@ -64,6 +71,16 @@ void places_usages(struct ask *a) {
         lists_usage(&w, accounts, STR("Cognitive Services total account limit"),
                     count_accounts(a, l->name), 2 * a->arm->settings.accounts_per_location);
     end_list(&w);
+    if (filter.n)
+        return;
+    buf_clear(&arm->usages);
+    buf_clear(&arm->usages_of);
+    buf_str(&arm->usages, buf_view(&a->out->body));
+    buf_str(&arm->usages_of, of);
+    /* What does not fit is not kept: nothing is ever asked for under no name. */
+    if (buf_status(&arm->usages) != ST_OK || buf_status(&arm->usages_of) != ST_OK)
+        buf_clear(&arm->usages_of);
+    arm->usages_at = arm->n_changes;
 }
 
 /*

@@ -6,6 +6,7 @@
 enum {
     DOCUMENTS_MAX = 1 << 30,
     ROW_MAX = 4 << 20,
+    USAGES_MAX = 1 << 20, /* a list of usages that is kept */
     OPERATIONS_MAX = 10000,
 };
 
@@ -32,6 +33,8 @@ struct arm *arm_new(const struct arm_settings *settings, const struct siphash_ke
     arm->row_doc = json_doc_new();
     buf_init(&arm->padded, ROW_MAX);
     buf_init(&arm->scratch, ROW_MAX);
+    buf_init(&arm->usages, USAGES_MAX);
+    buf_init(&arm->usages_of, RESOURCE_ID_MAX);
     list_init(&arm->by_age);
     arm->version = 1;
     enum status st = world_compile(arm, NULL, NULL);
@@ -61,6 +64,8 @@ void arm_free(struct arm *arm) {
     json_doc_free(arm->row_doc);
     buf_destroy(&arm->padded);
     buf_destroy(&arm->scratch);
+    buf_destroy(&arm->usages);
+    buf_destroy(&arm->usages_of);
     free((char *)(uintptr_t)arm->settings.tenant_id.p);
     free((char *)(uintptr_t)arm->settings.data_endpoint.p);
     free(arm);
@@ -504,6 +509,7 @@ void world_forget_account(struct arm *arm, struct account_row *acc, struct arm_c
 }
 
 int64_t arm_tick(struct arm *arm, int64_t now_ms, struct arm_changes *changes) {
+    size_t n_changes = changes->n;
     int64_t next = forget_operations(arm, now_ms, changes);
     struct table *t = &arm->tables[ROW_ACCOUNT];
     for (size_t i = 0; i < t->n;) {
@@ -523,6 +529,7 @@ int64_t arm_tick(struct arm *arm, int64_t now_ms, struct arm_changes *changes) {
                           .at_ms = now_ms});
         world_forget_account(arm, a, changes);
     }
+    arm->n_changes += changes->n - n_changes;
     return next;
 }
 
