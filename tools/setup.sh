@@ -35,6 +35,7 @@ need_run() {
     need libssl-dev "TLS and hashes"
     need libxxhash-dev "the hash by which texts are known again"
     need libsqlite3-dev "the database of the control plane"
+    need_command npm npm "fetches the vocabularies, and the clients that the end-to-end tests drive"
 }
 
 need_test() {
