@@ -41,7 +41,6 @@ struct errand {
     char name[TOKEN_TEXT_SIZE];
     bool is_own; /* its token is from our own token service */
     bool returns_client_id;
-    bool is_head;
     char request_id[PRINCIPAL_GUID_SIZE];
     struct arm_answer answer;
     bool has_changed; /* it wrote something that must be durable before the answer leaves */

@@ -110,7 +110,6 @@ static void reply_document(struct errand *e, int status) {
 }
 
 static void refuse_token(struct errand *e, enum service_refusal why) {
-    struct control *c = e->door->control;
     if (e->is_msi)
         service_put_msi_refusal(400,
                                 STR("No such identity: X-IDENTITY-HEADER is APPID:SECRET of a "
@@ -119,7 +118,6 @@ static void refuse_token(struct errand *e, enum service_refusal why) {
     else
         service_put_refusal(why, str_of(e->app_id), str_of(e->request_id), str_of(e->request_id),
                             os_wall_us() / 1000, &e->answer.body);
-    (void)c;
     reply_document(e, e->is_msi ? 400 : service_refusal_http(why));
 }
 
