@@ -17,7 +17,7 @@ struct client_pool {
     struct list idle; /* of struct link.in_idle, the freshest last */
     struct list busy;
     struct deadline_class connect_deadline, first_byte_deadline, stall_deadline, idle_deadline;
-    bool is_closing;
+    bool is_closing, is_public_only;
 };
 
 /* One connection to the backend. */
@@ -80,7 +80,9 @@ static struct link *open_link(struct client_pool *p) {
     http_reader_init(&k->reader, false, HEAD_CEILING);
     p->n_connections++;
     list_append(&p->busy, &k->in_pool);
-    k->conn = conn_connect(p->loop, p->host, p->port, p->tls, &conn_handlers, k);
+    k->conn = p->is_public_only
+                  ? conn_connect_public(p->loop, p->host, p->port, p->tls, &conn_handlers, k)
+                  : conn_connect(p->loop, p->host, p->port, p->tls, &conn_handlers, k);
     deadline_set(&p->connect_deadline, p->loop, &k->deadline, k);
     return k;
 }
@@ -252,7 +254,7 @@ static void on_end(void *owner, enum status st, struct str why) {
         handlers->on_body(user, STR(""), true);
         return;
     }
-    fail(k, r && was_too_late(k, st == ST_OK), ST_UPSTREAM_FAILED, why);
+    fail(k, r && was_too_late(k, st == ST_OK), st == ST_FORBIDDEN ? st : ST_UPSTREAM_FAILED, why);
 }
 
 static const struct conn_handlers conn_handlers = {on_open, on_data, on_drained, on_end};
@@ -282,6 +284,7 @@ struct client_pool *client_pool_new(struct loop *l, const struct client_target *
     p->port = target->port;
     p->tls = tls_ref(target->tls);
     p->max_connections = target->max_connections;
+    p->is_public_only = target->is_public_only;
     list_init(&p->idle);
     list_init(&p->busy);
     deadline_class_init(&p->connect_deadline, l, target->connect_ms, on_connect_timeout);

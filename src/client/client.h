@@ -15,6 +15,7 @@ struct client_target {
     int64_t first_byte_ms;   /* from the request to the end of the answer's head, 1xx not counted */
     int64_t stall_ms;        /* between two pieces of the answer */
     int64_t idle_ms;         /* an unused connection is kept this long */
+    bool is_public_only;     /* a stranger has named the host: conn_connect_public */
 };
 
 /* The connections of one loop to one backend. */
@@ -33,7 +34,8 @@ struct client_handlers {
     void (*on_pause)(void *user);
     /*
      * No (whole) answer will come. ST_UPSTREAM_FAILED: refused, reset, or closed too early;
-     * ST_UPSTREAM_TIMEOUT; ST_UPSTREAM_GARBAGE: not HTTP. `why` is for the log.
+     * ST_UPSTREAM_TIMEOUT; ST_UPSTREAM_GARBAGE: not HTTP; ST_FORBIDDEN: no address of the host may be
+     * connected to. `why` is for the log.
      */
     void (*on_fail)(void *user, enum status st, struct str why);
 };

@@ -1,6 +1,7 @@
 #include "net/conn.h"
 
 #include "base/buf.h"
+#include "net/address.h"
 #include "net/net_private.h"
 #include "net/tls_private.h"
 
@@ -21,6 +22,7 @@ enum {
     ATTEMPT_MS = 1100,         /* for an address, as long as there is another */
     QUEUE_CEILING = 256 << 20, /* owners stop long before; past it the connection is closed */
     IOV_MAX_USED = 16,
+    NOT_PUBLIC = 1, /* beside libuv's errors, which are negative */
 };
 
 /*
@@ -54,6 +56,7 @@ struct conn_opening {
     struct loop_timer *timer; /* owned; of the address in hand, NULL for the last one */
     char *host;               /* owned */
     int port;
+    bool is_public_only; /* addresses of private networks are passed over */
 };
 
 /* What only a connection needs whose owner has let go while bytes were left to send. */
@@ -507,7 +510,10 @@ static void try_next_address(struct conn *c, int error) {
     loop_timer_close(o->timer);
     o->timer = NULL;
     if (++o->at >= o->to.n) {
-        end(c, ST_UPSTREAM_FAILED, str_of(uv_strerror(error)));
+        if (error == NOT_PUBLIC)
+            end(c, ST_FORBIDDEN, STR("the address is not a public one"));
+        else
+            end(c, ST_UPSTREAM_FAILED, str_of(uv_strerror(error)));
         return;
     }
     c->is_switching = true;
@@ -552,7 +558,9 @@ static void try_address(struct conn *c) {
     struct conn_opening *o = c->opening;
     struct sockaddr_in6 a = o->to.at[o->at];
     a.sin6_port = htons((uint16_t)o->port); /* where it stands in an IPv4 address too */
-    int rc = uv_tcp_connect(&o->connect, &c->tcp, (struct sockaddr *)&a, on_connected);
+    int rc = NOT_PUBLIC;
+    if (!o->is_public_only || address_is_public(&a))
+        rc = uv_tcp_connect(&o->connect, &c->tcp, (struct sockaddr *)&a, on_connected);
     o->error = rc != 0 ? rc : UV_ETIMEDOUT;
     if (rc != 0) /* told later, as all failures are */
         o->timer = loop_timer_new(c->loop, 0, 0, on_attempt_over, c);
@@ -573,14 +581,15 @@ static void on_addresses(void *arg, const struct name_addresses *found, int erro
     try_address(c);
 }
 
-struct conn *conn_connect(struct loop *l, const char *host, int port, struct tls_context *tls,
-                          const struct conn_handlers *handlers, void *owner) {
+static struct conn *begin(struct loop *l, const char *host, int port, struct tls_context *tls,
+                          bool is_public_only, const struct conn_handlers *handlers, void *owner) {
     struct conn *c = conn_new(l, tls);
     c->handlers = handlers;
     c->owner = owner;
     struct conn_opening *o = xcalloc(1, sizeof *o);
     o->host = str_dup(str_of(host));
     o->port = port;
+    o->is_public_only = is_public_only;
     o->connect.data = c;
     o->wait = (struct name_wait){.fn = on_addresses, .arg = c};
     c->opening = o;
@@ -593,6 +602,17 @@ struct conn *conn_connect(struct loop *l, const char *host, int port, struct tls
     if (o->to.n)
         try_address(c);
     return c;
+}
+
+struct conn *conn_connect(struct loop *l, const char *host, int port, struct tls_context *tls,
+                          const struct conn_handlers *handlers, void *owner) {
+    return begin(l, host, port, tls, false, handlers, owner);
+}
+
+struct conn *conn_connect_public(struct loop *l, const char *host, int port,
+                                 struct tls_context *tls, const struct conn_handlers *handlers,
+                                 void *owner) {
+    return begin(l, host, port, tls, true, handlers, owner);
 }
 
 void conn_start(struct conn *c, const struct conn_handlers *handlers, void *owner) {

@@ -32,6 +32,12 @@ enum { CONN_SLACK = 64 };
 struct conn *conn_connect(struct loop *l, const char *host, int port, struct tls_context *tls,
                           const struct conn_handlers *handlers, void *owner);
 
+/* The same for a host that a stranger has named: addresses that are not public (net/address.h) are not
+ * tried, whatever name stands for them. When none is left it ends with ST_FORBIDDEN. */
+struct conn *conn_connect_public(struct loop *l, const char *host, int port,
+                                 struct tls_context *tls, const struct conn_handlers *handlers,
+                                 void *owner);
+
 /* Gives an accepted connection its owner; reading begins. on_open comes when TLS stands, for plain
  * TCP not at all. */
 void conn_start(struct conn *c, const struct conn_handlers *handlers, void *owner);

@@ -7,11 +7,13 @@
 #include <openssl/sha.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 struct tls_context {
+    pthread_mutex_t lock; /* of the next: loops take it for a connection while it is replaced */
     SSL_CTX *ssl;
     unsigned char trust[SHA256_DIGEST_LENGTH]; /* of a client: fingerprint of what it trusts */
     atomic_int refs;
@@ -89,14 +91,21 @@ static enum status refuse(struct problem *why, const char *file, const char *wha
     return problem_set(why, ST_IO_FAILED, str_of(file ? file : "tls"), "%s: %s", what, text);
 }
 
-static struct tls_context *context_new(const SSL_METHOD *method) {
+static SSL_CTX *settings_new(const SSL_METHOD *method) {
+    SSL_CTX *ssl = SSL_CTX_new(method);
+    assert(ssl);
+    SSL_CTX_set_min_proto_version(ssl, TLS1_2_VERSION);
+    SSL_CTX_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS);
+    SSL_CTX_set_options(ssl, SSL_OP_NO_RENEGOTIATION | SSL_OP_IGNORE_UNEXPECTED_EOF);
+    return ssl;
+}
+
+/* Takes the settings over. */
+static struct tls_context *context_new(SSL_CTX *ssl) {
     struct tls_context *t = xcalloc(1, sizeof *t);
-    t->ssl = SSL_CTX_new(method);
-    assert(t->ssl);
+    t->ssl = ssl;
+    pthread_mutex_init(&t->lock, NULL);
     atomic_init(&t->refs, 1);
-    SSL_CTX_set_min_proto_version(t->ssl, TLS1_2_VERSION);
-    SSL_CTX_set_mode(t->ssl, SSL_MODE_RELEASE_BUFFERS);
-    SSL_CTX_set_options(t->ssl, SSL_OP_NO_RENEGOTIATION | SSL_OP_IGNORE_UNEXPECTED_EOF);
     return t;
 }
 
@@ -114,22 +123,42 @@ static int choose_protocol(SSL *ssl, const unsigned char **out, unsigned char *o
     return SSL_TLSEXT_ERR_OK;
 }
 
-enum status tls_server_new(const char *cert_file, const char *key_file, struct tls_context **out,
-                           struct problem *why) {
-    struct tls_context *t = context_new(TLS_server_method());
+static enum status read_server(const char *cert_file, const char *key_file, SSL_CTX **out,
+                               struct problem *why) {
+    SSL_CTX *ssl = settings_new(TLS_server_method());
     enum status st = ST_OK;
-    if (SSL_CTX_use_certificate_chain_file(t->ssl, cert_file) != 1)
+    if (SSL_CTX_use_certificate_chain_file(ssl, cert_file) != 1)
         st = refuse(why, cert_file, "cannot use the certificate chain");
-    else if (SSL_CTX_use_PrivateKey_file(t->ssl, key_file, SSL_FILETYPE_PEM) != 1)
+    else if (SSL_CTX_use_PrivateKey_file(ssl, key_file, SSL_FILETYPE_PEM) != 1)
         st = refuse(why, key_file, "cannot use the private key");
-    else if (SSL_CTX_check_private_key(t->ssl) != 1)
+    else if (SSL_CTX_check_private_key(ssl) != 1)
         st = refuse(why, key_file, "the private key does not belong to the certificate");
     if (st != ST_OK) {
-        tls_unref(t);
+        SSL_CTX_free(ssl);
         return st;
     }
-    SSL_CTX_set_alpn_select_cb(t->ssl, choose_protocol, NULL);
-    *out = t;
+    SSL_CTX_set_alpn_select_cb(ssl, choose_protocol, NULL);
+    *out = ssl;
+    return ST_OK;
+}
+
+enum status tls_server_new(const char *cert_file, const char *key_file, struct tls_context **out,
+                           struct problem *why) {
+    SSL_CTX *ssl;
+    TRY(read_server(cert_file, key_file, &ssl, why));
+    *out = context_new(ssl);
+    return ST_OK;
+}
+
+enum status tls_server_reload(struct tls_context *t, const char *cert_file, const char *key_file,
+                              struct problem *why) {
+    SSL_CTX *next, *before;
+    TRY(read_server(cert_file, key_file, &next, why));
+    pthread_mutex_lock(&t->lock);
+    before = t->ssl;
+    t->ssl = next;
+    pthread_mutex_unlock(&t->lock);
+    SSL_CTX_free(before); /* its sessions have references of their own */
     return ST_OK;
 }
 
@@ -155,7 +184,7 @@ bool tls_trusts_same(const struct tls_context *a, const struct tls_context *b) {
 
 enum status tls_client_new(const char *ca_file, bool verify, struct tls_context **out,
                            struct problem *why) {
-    struct tls_context *t = context_new(TLS_client_method());
+    struct tls_context *t = context_new(settings_new(TLS_client_method()));
     SSL_CTX_set_verify(t->ssl, verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, NULL);
     int ok = ca_file ? SSL_CTX_load_verify_locations(t->ssl, ca_file, NULL)
                      : SSL_CTX_set_default_verify_paths(t->ssl);
@@ -179,6 +208,7 @@ struct tls_context *tls_ref(struct tls_context *t) {
 void tls_unref(struct tls_context *t) {
     if (t && atomic_fetch_sub(&t->refs, 1) == 1) {
         SSL_CTX_free(t->ssl);
+        pthread_mutex_destroy(&t->lock);
         free(t);
     }
 }
@@ -190,7 +220,9 @@ struct tls_session *tls_session_new(struct tls_context *t, const char *server_na
     struct tls_session *s = xcalloc(1, sizeof *s);
     s->emit = emit;
     s->arg = arg;
+    pthread_mutex_lock(&t->lock);
     s->ssl = SSL_new(t->ssl);
+    pthread_mutex_unlock(&t->lock);
     assert(s->ssl);
     BIO *b = BIO_new(bio_method());
     assert(b);

@@ -10,6 +10,11 @@ struct tls_context;
 enum status tls_server_new(const char *cert_file, const char *key_file, struct tls_context **out,
                            struct problem *why) MUST_USE;
 
+/* Reads both files again: connections from now on get the new certificate, those that stand keep theirs.
+ * When the files will not do, all stays as it was. Any thread. */
+enum status tls_server_reload(struct tls_context *t, const char *cert_file, const char *key_file,
+                              struct problem *why) MUST_USE;
+
 /*
  * For connections to backends: verifies the certificate chain and the name. `ca_file` is PEM;
  * NULL trusts the system's store. `verify` false accepts any certificate, for tests only.

@@ -74,7 +74,7 @@ static void resolve_to(const char *a, const char *b, const char *c) {
 struct scene {
     struct loop *loop;
     struct listener *listener;
-    int port, n_accepted, n_open, n_failed, n_awaited;
+    int port, n_accepted, n_open, n_failed, n_forbidden, n_awaited;
     struct conn *conns[8];
     int n_conns;
 };
@@ -101,8 +101,9 @@ static void on_drained(void *owner) {
 
 static void on_end(void *owner, enum status st, struct str why) {
     struct scene *s = owner;
-    if (st != ST_UPSTREAM_FAILED)
+    if (st != ST_UPSTREAM_FAILED && st != ST_FORBIDDEN)
         return; /* it stood, and the server closed it */
+    s->n_forbidden += st == ST_FORBIDDEN;
     assert_true(why.n > 0);
     s->n_failed++;
     tell(s);
@@ -128,7 +129,7 @@ static void begin(struct scene *s, const char *address) {
 static void close_all(struct scene *s) {
     for (int i = 0; i < s->n_conns; i++)
         conn_close(s->conns[i]);
-    s->n_conns = s->n_open = s->n_failed = 0;
+    s->n_conns = s->n_open = s->n_failed = s->n_forbidden = 0;
 }
 
 static void end(struct scene *s) {
@@ -285,6 +286,35 @@ static void a_connection_may_be_closed_at_any_moment_before_it_stands(void **sta
     }
 }
 
+static void connect_public(struct scene *s, const char *host) {
+    close_all(s);
+    s->n_awaited = 1;
+    s->conns[s->n_conns++] = conn_connect_public(s->loop, host, s->port, NULL, &handlers, s);
+    loop_run(s->loop);
+}
+
+static void what_a_stranger_names_is_not_looked_for_in_private_networks(void **state) {
+    (void)state;
+    struct scene s;
+    begin(&s, "127.0.0.1");
+    resolve_to("127.0.0.1", NULL, NULL);
+    connect_all(&s, "one.test", 1); /* whoever names it himself gets there */
+    assert_int_equal(s.n_open, 1);
+    connect_public(&s, "one.test");
+    assert_int_equal(s.n_forbidden, 1);
+    connect_public(&s, "127.0.0.1");
+    assert_int_equal(s.n_forbidden, 1);
+    resolve_to("10.0.0.1", "127.0.0.1", "169.254.169.254");
+    connect_public(&s, "several.test");
+    assert_int_equal(s.n_forbidden, 1);
+    resolve_to(NULL, NULL, NULL);
+    connect_public(&s, "unknown.test");
+    assert_int_equal(s.n_forbidden, 0);
+    assert_int_equal(s.n_failed, 1);
+    assert_true(s.n_accepted <= 1);
+    end(&s);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_next_address_is_tried_when_one_refuses),
@@ -294,6 +324,7 @@ int main(void) {
         cmocka_unit_test(a_name_that_is_kept_for_no_time_is_asked_for_each_time),
         cmocka_unit_test(a_name_that_is_lost_later_keeps_its_addresses_and_an_unknown_one_fails),
         cmocka_unit_test(what_can_be_no_name_fails),
+        cmocka_unit_test(what_a_stranger_names_is_not_looked_for_in_private_networks),
         cmocka_unit_test(a_connection_may_be_closed_at_any_moment_before_it_stands),
     };
     return cmocka_run_group_tests_name("connect", tests, NULL, NULL);
