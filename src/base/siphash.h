@@ -14,4 +14,16 @@ struct siphash_key {
  * 2012). */
 uint64_t siphash(const struct siphash_key *key, const void *data, size_t n);
 
+/* The same of data that come piece by piece. A value: to keep it is to keep the place in the data. */
+struct siphash_state {
+    uint64_t v0, v1, v2, v3;
+    uint64_t
+        tail;   /* the bytes since the last whole word, the first lowest; their number is n % 8 */
+    uint64_t n; /* bytes so far */
+};
+
+void siphash_begin(struct siphash_state *s, const struct siphash_key *key);
+void siphash_add(struct siphash_state *s, const void *data, size_t n);
+uint64_t siphash_end(struct siphash_state s);
+
 #endif

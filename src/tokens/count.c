@@ -38,18 +38,36 @@ struct long_unit {
     char bytes[LONG_MAX];
 };
 
+/*
+ * Where the next added token of each kind was last found in a text. Steps through one text (see
+ * token_count_some) would otherwise look through its rest again each time; whoever begins at 0 begins
+ * anew.
+ */
+struct look {
+    const char *p; /* borrowed, and only compared */
+    size_t n, from;
+    struct match {
+        size_t begin, end; /* with the blanks that belong to it */
+        uint32_t id;
+    } match[2];
+};
+
 struct token_cache {
     struct short_unit short_units[WAYS << SHORT_BITS];
     struct long_unit long_units[1 << LONG_BITS];
     struct vocabulary v;
     struct merge merge;
+    struct look look;
     void *memory; /* owned; this struct lies in it at the next line of the processor's cache */
 };
+
+/* The place of a unit that would be a token if it were a whole piece: it is none of the cache's. */
+#define ONLY_MERGE UINT32_MAX
 
 struct unit {
     const char *p;
     uint32_t n;
-    uint32_t place; /* in the cache of its size */
+    uint32_t place; /* in the cache of its size, or ONLY_MERGE */
     uint64_t low, high;
 };
 
@@ -145,6 +163,8 @@ static int64_t count_run(const struct vocabulary *v, unsigned char byte, size_t 
 
 static __attribute__((noinline)) int64_t count_anew(struct token_cache *c, const char *p,
                                                     size_t n) {
+    if (UNLIKELY(c->v.wholes != NULL) && whole_find(&c->v, p, n))
+        return 1;
     if (n > SHORT_MAX && is_run(&c->v, p, n))
         return count_run(&c->v, (unsigned char)p[0], n);
     return (int64_t)merge_count(&c->merge, &c->v, (struct str){p, n});
@@ -191,18 +211,55 @@ static inline int64_t count_long(struct token_cache *c, const struct unit *u) {
     return tokens;
 }
 
+/* Finds the cuts in a unit of so many tokens; `text` is where the text begins. */
+static __attribute__((noinline)) void cut(struct token_cache *c, const char *text,
+                                          const struct unit *u, int64_t tokens,
+                                          struct token_cutter *cutter) {
+    struct str piece = {u->p, u->n};
+    bool is_long_run = u->n > LONG_MAX && is_run(&c->v, u->p, u->n);
+    size_t at = 0;
+    int64_t done = 0;
+    if (!is_long_run && tokens > 1)
+        (void)merge_count(&c->merge, &c->v, piece);
+    while (tokens - done >= cutter->missing) {
+        done += cutter->missing;
+        if (done == tokens)
+            at = u->n;
+        else if (is_long_run)
+            at = (size_t)((double)u->n * (double)done / (double)tokens);
+        else
+            merge_walk(&c->merge, piece, (size_t)cutter->missing, &at);
+        uint32_t place = (uint32_t)(u->p + at - text);
+        buf_put(&cutter->cuts, &place, sizeof place);
+        cutter->missing = cutter->step;
+    }
+    cutter->missing -= tokens - done;
+}
+
+/* One token that ends at the place. */
+static void cut_behind(struct token_cutter *cutter, size_t end) {
+    if (--cutter->missing > 0)
+        return;
+    uint32_t place = (uint32_t)end;
+    buf_put(&cutter->cuts, &place, sizeof place);
+    cutter->missing = cutter->step;
+}
+
 static inline __attribute__((always_inline)) int64_t
-count_pattern(struct token_cache *c, const char *p, const char *stop, const char *end,
-              const char *(*next_piece)(const char *p, const char *end), const char **at) {
+count_pattern(struct token_cache *c, const char *text, const char *p, const char *stop,
+              const char *end, pieces_end_fn *next_piece, bool has_wholes,
+              struct token_cutter *cutter, const char **at) {
     struct unit units[BATCH] UNINITIALIZED;
-    const char *piece_end = p;
+    const char *piece = p, *piece_end = p;
     int64_t tokens = 0;
     while (p < stop || p < piece_end) {
         unsigned n = 0;
         do {
             struct unit *u = &units[n++];
-            if (p == piece_end)
+            if (p == piece_end) {
+                piece = p;
                 piece_end = next_piece(p, end);
+            }
             const char *next = unit_end(&c->v, p, piece_end);
             if (UNLIKELY(next - p > TOKEN_PIECE_SURE && next > stop) &&
                 !is_run(&c->v, p, (size_t)(next - p))) {
@@ -212,8 +269,12 @@ count_pattern(struct token_cache *c, const char *p, const char *stop, const char
             }
             u->p = p;
             u->n = (uint32_t)(next - p);
+            /* The cache knows no difference between a piece and a part of one. */
+            bool is_part = has_wholes && (p > piece || next < piece_end);
             p = next;
-            if (LIKELY(u->n <= SHORT_MAX)) {
+            if (is_part && UNLIKELY(whole_find(&c->v, u->p, u->n) != NULL)) {
+                u->place = ONLY_MERGE;
+            } else if (LIKELY(u->n <= SHORT_MAX)) {
                 key_short(u, end);
                 __builtin_prefetch(&c->short_units[u->place * WAYS]);
             } else if (u->n <= LONG_MAX) {
@@ -223,28 +284,169 @@ count_pattern(struct token_cache *c, const char *p, const char *stop, const char
         } while (n < BATCH && (p < stop || p < piece_end));
         for (unsigned i = 0; i < n; i++) {
             struct unit *u = &units[i];
-            if (LIKELY(u->n <= SHORT_MAX))
-                tokens += count_short(c, u);
+            int64_t more;
+            if (has_wholes && UNLIKELY(u->place == ONLY_MERGE))
+                more = (int64_t)merge_count(&c->merge, &c->v, (struct str){u->p, u->n});
+            else if (LIKELY(u->n <= SHORT_MAX))
+                more = count_short(c, u);
             else if (u->n <= LONG_MAX)
-                tokens += count_long(c, u);
+                more = count_long(c, u);
             else
-                tokens += count_anew(c, u->p, u->n);
+                more = count_anew(c, u->p, u->n);
+            tokens += more;
+            if (!cutter)
+                continue;
+            if (UNLIKELY(more >= cutter->missing))
+                cut(c, text, u, more, cutter);
+            else
+                cutter->missing -= more;
         }
     }
     *at = p;
     return tokens;
 }
 
-int64_t token_count_some(struct token_cache *c, struct str text, size_t budget, size_t *at) {
-    const char *p = text.p + *at, *end = text.p + text.n;
-    const char *stop = p + size_min(budget, text.n - *at), *reached = p;
-    int64_t tokens;
-    if (vocabulary_pattern(&c->v) == PATTERN_O200K)
-        tokens = count_pattern(c, p, stop, end, pieces_end_o200k, &reached);
-    else
-        tokens = count_pattern(c, p, stop, end, pieces_end_cl100k, &reached);
-    *at = (size_t)(reached - text.p);
+/* Text without added tokens. Inlined into each of its callers, so that who wants no cuts pays for none. */
+static inline __attribute__((always_inline)) int64_t
+count_plain(struct token_cache *c, const char *text, const char *p, const char *stop,
+            const char *end, struct token_cutter *cutter, const char **reached) {
+    enum token_pattern pattern = vocabulary_pattern(&c->v);
+    if (LIKELY(pattern == PATTERN_O200K && !c->v.wholes))
+        return count_pattern(c, text, p, stop, end, pieces_end_o200k, false, cutter, reached);
+    if (LIKELY(pattern == PATTERN_CL100K && !c->v.wholes))
+        return count_pattern(c, text, p, stop, end, pieces_end_cl100k, false, cutter, reached);
+    return count_pattern(c, text, p, stop, end, pieces_end_of(pattern), true, cutter, reached);
+}
+
+static enum status plain_ids(struct token_cache *c, const char *p, const char *end,
+                             struct buf *out) {
+    pieces_end_fn *next_piece = pieces_end_of(vocabulary_pattern(&c->v));
+    while (p < end) {
+        const char *next = next_piece(p, end);
+        const struct spelled *whole = whole_find(&c->v, p, (size_t)(next - p));
+        size_t from = out->len;
+        if (whole)
+            buf_put(out, &whole->id, sizeof whole->id);
+        else
+            TRY(merge_ids(&c->merge, &c->v, (struct str){p, (size_t)(next - p)}, out));
+        for (; c->v.ids && !whole && from < out->len; from += sizeof(uint32_t)) {
+            uint32_t rank;
+            memcpy(&rank, out->p + from, sizeof rank);
+            memcpy(out->p + from, &c->v.ids[rank], sizeof rank);
+        }
+        p = next;
+    }
+    return buf_status(out);
+}
+
+/* --- added tokens --- */
+
+/* The longest added token of the kind that the text begins with, or NULL. Those that begin with the
+ * same bytes stand together, so each further byte leaves fewer. */
+static const struct spelled *longest_added(const struct vocabulary *v, int kind, const char *p,
+                                           size_t n) {
+    const struct spelled *all = v->added[kind], *best = NULL;
+    size_t low = 0, high = v->head->n_added[kind];
+    for (size_t depth = 0; low < high; depth++) {
+        if (all[low].n == depth) {
+            best = &all[low++];
+            continue; /* `depth` bytes are equal; now those that are longer */
+        }
+        if (depth == n)
+            break;
+        unsigned char byte = (unsigned char)p[depth];
+        size_t a = low, b = high;
+        while (a < b) {
+            size_t middle = a + (b - a) / 2;
+            if ((unsigned char)v->spellings[all[middle].at + depth] < byte)
+                a = middle + 1;
+            else
+                b = middle;
+        }
+        low = a;
+        for (b = high; a < b;) {
+            size_t middle = a + (b - a) / 2;
+            if ((unsigned char)v->spellings[all[middle].at + depth] <= byte)
+                a = middle + 1;
+            else
+                b = middle;
+        }
+        high = a;
+    }
+    return best;
+}
+
+/* The first added token of the kind in text[from..end), or one that begins at `end`. */
+static struct match find_added(const struct vocabulary *v, int kind, const char *text, size_t from,
+                               size_t end) {
+    const struct spelled *s = NULL;
+    size_t at = from;
+    for (; at < end; at++) {
+        if (UNLIKELY(v->added_first[(unsigned char)text[at]] >> kind & 1) &&
+            (s = longest_added(v, kind, text + at, end - at)))
+            break;
+    }
+    if (!s)
+        return (struct match){end, end, 0};
+    struct match m = {at, at + s->n, s->id};
+    if (s->flags & SPELLED_TAKES_BEFORE)
+        m.begin -= pieces_blanks_before(text + from, text + at);
+    if (s->flags & SPELLED_TAKES_BEHIND)
+        m.end += pieces_blanks(text + m.end, text + end);
+    return m;
+}
+
+/* The first added token of the text from `at` on; at the text's end when there is none. Those of the
+ * second kind are looked for in what those of the first leave. */
+static struct match next_added(struct token_cache *c, struct str text, size_t at) {
+    struct look *l = &c->look;
+    if (!c->v.added_first)
+        return (struct match){text.n, text.n, 0};
+    bool is_known = at > 0 && l->p == text.p && l->n == text.n && l->from <= at;
+    if (!is_known || l->match[0].begin < at)
+        l->match[0] = find_added(&c->v, 0, text.p, at, text.n);
+    if (!is_known || l->match[1].begin < at || l->match[1].end > l->match[0].begin)
+        l->match[1] = find_added(&c->v, 1, text.p, at, l->match[0].begin);
+    l->p = text.p;
+    l->n = text.n;
+    l->from = at;
+    return l->match[1].begin < l->match[0].begin ? l->match[1] : l->match[0];
+}
+
+static inline __attribute__((always_inline)) int64_t count_some(struct token_cache *c,
+                                                                struct str text, size_t budget,
+                                                                struct token_cutter *cutter,
+                                                                size_t *at) {
+    size_t from = *at, stop = from + size_min(budget, text.n - from);
+    int64_t tokens = 0;
+    while (from < stop) {
+        struct match added = next_added(c, text, from);
+        if (added.begin > from) {
+            const char *end = text.p + added.begin, *reached = text.p + from;
+            size_t until = size_min(stop, added.begin);
+            tokens += count_plain(c, text.p, reached, text.p + until, end, cutter, &reached);
+            from = (size_t)(reached - text.p);
+            if (from < until)
+                break; /* a long word that is left */
+        }
+        if (from == added.begin && from < text.n) {
+            tokens++;
+            from = added.end;
+            if (cutter)
+                cut_behind(cutter, from);
+        }
+    }
+    *at = from;
     return tokens;
+}
+
+int64_t token_count_some(struct token_cache *c, struct str text, size_t budget, size_t *at) {
+    return count_some(c, text, budget, NULL, at);
+}
+
+int64_t token_count_cutting(struct token_cache *c, struct str text, size_t budget, size_t *at,
+                            struct token_cutter *cutter) {
+    return count_some(c, text, budget, cutter, at);
 }
 
 int64_t token_count(struct token_cache *c, struct str text) {
@@ -253,13 +455,12 @@ int64_t token_count(struct token_cache *c, struct str text) {
 }
 
 enum status token_ids(struct token_cache *c, struct str text, struct buf *out) {
-    if (text.n == 0)
-        return ST_OK;
-    const char *p = text.p, *end = text.p + text.n;
-    while (p < end) {
-        const char *next = pieces_end(vocabulary_pattern(&c->v), p, end);
-        TRY(merge_ids(&c->merge, &c->v, (struct str){p, (size_t)(next - p)}, out));
-        p = next;
+    for (size_t at = 0; at < text.n;) {
+        struct match added = next_added(c, text, at);
+        TRY(plain_ids(c, text.p + at, text.p + added.begin, out));
+        if (added.begin < text.n)
+            buf_put(out, &added.id, sizeof added.id);
+        at = added.end;
     }
-    return ST_OK;
+    return buf_status(out);
 }

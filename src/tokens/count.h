@@ -5,8 +5,9 @@
 #include "tokens/vocabulary.h"
 
 /*
- * Counts as OpenAI's tokenizer does for the vocabulary, with text as ordinary text: names of special
- * tokens in it are text, too. The text is valid UTF-8, as the JSON reader hands it out; other text
+ * Counts as OpenAI's tokenizer does for its vocabularies, with text as ordinary text: names of special
+ * tokens in it are text, too. For those of other models as Hugging Face's `tokenizers` does without
+ * what it puts around a text: names of added tokens are these tokens. The text is valid UTF-8, as the JSON reader hands it out; other text
  * goes through utf8_repair first, or is counted somehow. Its bytes need not be followed by anything.
  *
  * A cache remembers pieces of text and how many tokens they have, compared in full, so it never
@@ -35,6 +36,19 @@ int64_t token_count(struct token_cache *c, struct str text);
  */
 enum { TOKEN_PIECE_SURE = 8 << 10 };
 int64_t token_count_some(struct token_cache *c, struct str text, size_t budget, size_t *at);
+
+/*
+ * The same, and where tokens end: `missing` tokens from where it began, and each `step` further ones.
+ * It appends those places to `cuts`, as uint32_t bytes from the text's beginning, and leaves in
+ * `missing` how many tokens of the text that comes next lack to the cut after. The text is shorter
+ * than 4 GB. Within long runs of one byte the places are only about right, though always the same.
+ */
+struct token_cutter {
+    int64_t missing, step; /* tokens, at least 1 */
+    struct buf cuts;       /* owned by the caller; what does not fit is not there */
+};
+int64_t token_count_cutting(struct token_cache *c, struct str text, size_t budget, size_t *at,
+                            struct token_cutter *cutter);
 
 /* Appends the ids to `out` as uint32_t. ST_TOO_LARGE past its ceiling: 4 bytes for each of the text
  * always suffice. */

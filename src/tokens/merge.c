@@ -102,6 +102,16 @@ size_t merge_count(struct merge *m, const struct vocabulary *v, struct str piece
     }
 }
 
+void merge_walk(const struct merge *m, struct str piece, size_t tokens, size_t *at) {
+    size_t i = *at;
+    while (tokens-- && i < piece.n) {
+        do
+            i++;
+        while (i < piece.n && !bit_at(m->ends, i));
+    }
+    *at = i;
+}
+
 enum status merge_ids(struct merge *m, const struct vocabulary *v, struct str piece,
                       struct buf *out) {
     size_t count = merge_count(m, v, piece);

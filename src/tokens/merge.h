@@ -26,7 +26,11 @@ void merge_destroy(struct merge *m);
 /* How many tokens the piece has. */
 size_t merge_count(struct merge *m, const struct vocabulary *v, struct str piece);
 
-/* The same, and appends their ranks to `out` as uint32_t. ST_TOO_LARGE past its ceiling. */
+/* Walks over tokens of the piece that merge_count was given last, and that has more than one: moves
+ * *at, at first 0, over so many of them. */
+void merge_walk(const struct merge *m, struct str piece, size_t tokens, size_t *at);
+
+/* As merge_count, and appends their ranks to `out` as uint32_t. ST_TOO_LARGE past its ceiling. */
 enum status merge_ids(struct merge *m, const struct vocabulary *v, struct str piece,
                       struct buf *out) MUST_USE;
 

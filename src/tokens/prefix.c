@@ -2,81 +2,149 @@
 
 #include <stdlib.h>
 
-/* No entry: indexes stay below it. */
-#define NONE UINT32_MAX
+/* No entry. Indexes count from 1, so that memory that was never written says so. */
+#define NONE UINT32_C(0)
 
+/*
+ * The mark of an entry that is being changed is 0. Whoever reads one takes the mark first and again at
+ * last; between them it stands for what he read.
+ */
 struct prefix_entry {
-    uint64_t mark;
-    int64_t seen_ns;
-    uint32_t newer, older; /* the list of all */
-    uint32_t next;         /* in the bucket */
-    uint32_t backends;     /* bits */
+    _Atomic(uint64_t) mark;
+    _Atomic(int64_t) seen_ns;
+    _Atomic(uint32_t) next;     /* in the bucket */
+    _Atomic(uint32_t) backends; /* bits */
+    uint32_t newer, older;      /* the list of all; the changer's alone */
+};
+
+/* A commit that waits for him who is changing the table. */
+struct prefix_job {
+    struct prefix_job *next;
+    int64_t now_ns;
+    int backend;
+    size_t n;
+    uint64_t marks[];
 };
 
 /* --- marks --- */
 
-static void put_le(unsigned char *out, uint64_t value, size_t n) {
-    for (size_t i = 0; i < n; i++)
-        out[i] = (unsigned char)(value >> 8 * i);
-}
-
 void prefix_chain_init(struct prefix_chain *c, const struct siphash_key *key) {
+    static const uint64_t no_mark = 0;
     c->key = *key;
     c->n_waiting = 0;
     c->n_wanted = PREFIX_FIRST;
-    put_le(c->block, 0, sizeof(uint64_t));
+    siphash_begin(&c->hash, key);
+    siphash_add(&c->hash, &no_mark, sizeof no_mark);
 }
 
-enum status prefix_chain_add(struct prefix_chain *c, const uint32_t *ids, size_t n,
+enum status prefix_chain_add(struct prefix_chain *c, struct str data, uint32_t tokens,
                              struct buf *marks) {
-    for (size_t i = 0; i < n; i++) {
-        put_le(c->block + sizeof(uint64_t) + c->n_waiting * sizeof *ids, ids[i], sizeof *ids);
-        if (++c->n_waiting < c->n_wanted)
-            continue;
-        uint64_t mark =
-            siphash(&c->key, c->block, sizeof(uint64_t) + c->n_wanted * sizeof(uint32_t));
-        put_le(c->block, mark, sizeof mark);
-        c->n_waiting = 0;
-        c->n_wanted = PREFIX_STEP;
-        buf_put(marks, &mark, sizeof mark);
-    }
+    assert(tokens <= prefix_chain_wants(c));
+    siphash_add(&c->hash, data.p, data.n);
+    c->n_waiting += tokens;
+    if (c->n_waiting < c->n_wanted)
+        return ST_OK;
+    uint64_t mark = siphash_end(c->hash);
+    siphash_begin(&c->hash, &c->key);
+    siphash_add(&c->hash, &mark, sizeof mark);
+    c->n_waiting = 0;
+    c->n_wanted = PREFIX_STEP;
+    buf_put(marks, &mark, sizeof mark);
     return buf_status(marks);
 }
 
 /* --- the table --- */
 
-void prefix_init(struct prefix_table *t, uint32_t capacity, int64_t ttl_ns) {
+void prefix_init(struct prefix_table *t, uint32_t capacity) {
     assert(capacity > 0 && capacity < UINT32_C(1) << 30);
     uint32_t n_buckets = 1;
     while (n_buckets < capacity)
         n_buckets *= 2;
-    *t = (struct prefix_table){.capacity = capacity,
-                               .bucket_mask = n_buckets - 1,
-                               .newest = NONE,
-                               .oldest = NONE,
-                               .ttl_ns = ttl_ns};
-    t->entries = xcalloc(capacity, sizeof *t->entries);
-    t->buckets = xmalloc(n_buckets * sizeof *t->buckets);
-    memset(t->buckets, 0xff, n_buckets * sizeof *t->buckets);
+    *t = (struct prefix_table){.capacity = capacity, .bucket_mask = n_buckets - 1};
+    atomic_flag_clear(&t->is_changing);
+    t->entries = xcalloc(capacity + UINT32_C(1), sizeof *t->entries);
+    t->buckets = xcalloc(n_buckets, sizeof *t->buckets);
 }
 
 void prefix_destroy(struct prefix_table *t) {
     free(t->entries);
     free(t->buckets);
+    for (struct prefix_job *j = atomic_load(&t->jobs), *next; j; j = next) {
+        next = j->next;
+        free(j);
+    }
     *t = (struct prefix_table){0};
 }
 
 /* Marks are hashes under a secret: their own bits spread well. */
-static uint32_t *bucket_of(const struct prefix_table *t, uint64_t mark) {
+static _Atomic(uint32_t) *bucket_of(struct prefix_table *t, uint64_t mark) {
     return &t->buckets[mark & t->bucket_mask];
 }
 
-static uint32_t find(const struct prefix_table *t, uint64_t mark) {
-    uint32_t i = *bucket_of(t, mark);
-    while (i != NONE && t->entries[i].mark != mark)
-        i = t->entries[i].next;
-    return i;
+static uint32_t find(struct prefix_table *t, uint64_t mark) {
+    /* An entry that is moved to another bucket takes its reader there; he does not go on for ever. */
+    enum { STEPS_MAX = 100 };
+    uint32_t i = atomic_load_explicit(bucket_of(t, mark), memory_order_acquire);
+    for (int n = 0; n < STEPS_MAX && i != NONE; n++) {
+        if (atomic_load_explicit(&t->entries[i].mark, memory_order_acquire) == mark)
+            return i;
+        i = atomic_load_explicit(&t->entries[i].next, memory_order_acquire);
+    }
+    return NONE;
 }
+
+/* In what look_up finds: somebody saw the mark in time. The bits below say which backends. */
+#define IS_ALIVE (UINT32_C(1) << 31)
+
+/* 0 when nobody saw it in time. */
+static uint32_t look_up(struct prefix_table *t, uint64_t mark, int64_t now_ns, int64_t ttl_ns) {
+    uint32_t i = find(t, mark);
+    if (i == NONE)
+        return 0;
+    struct prefix_entry *e = &t->entries[i];
+    int64_t seen_ns = atomic_load_explicit(&e->seen_ns, memory_order_acquire);
+    uint32_t backends = atomic_load_explicit(&e->backends, memory_order_acquire);
+    if (atomic_load_explicit(&e->mark, memory_order_relaxed) != mark || now_ns - seen_ns >= ttl_ns)
+        return 0;
+    return backends | IS_ALIVE;
+}
+
+/*
+ * How many marks at the front have one of the bits `wanted`. Who has a beginning has all shorter ones,
+ * and saw them no earlier, so the last one is found by halving.
+ */
+static size_t count_alive(struct prefix_table *t, const uint64_t *marks, size_t n, int64_t now_ns,
+                          int64_t ttl_ns, uint32_t wanted) {
+    size_t have = 0, lack = n + 1; /* the first `have` are there, the first `lack` are not */
+    while (lack - have > 1) {
+        size_t middle = have + (lack - have) / 2;
+        if (look_up(t, marks[middle - 1], now_ns, ttl_ns) & wanted)
+            have = middle;
+        else
+            lack = middle;
+    }
+    return have;
+}
+
+static int64_t tokens_of(size_t n_marks) {
+    return n_marks ? PREFIX_FIRST + PREFIX_STEP * (int64_t)(n_marks - 1) : 0;
+}
+
+int64_t prefix_predict(struct prefix_table *t, const uint64_t *marks, size_t n, int64_t now_ns,
+                       int64_t ttl_ns) {
+    return tokens_of(count_alive(t, marks, n, now_ns, ttl_ns, IS_ALIVE));
+}
+
+void prefix_affinity(struct prefix_table *t, const uint64_t *marks, size_t n, int64_t now_ns,
+                     int64_t ttl_ns, int64_t affinity[PREFIX_BACKENDS]) {
+    memset(affinity, 0, PREFIX_BACKENDS * sizeof *affinity);
+    uint32_t seen = n ? look_up(t, marks[0], now_ns, ttl_ns) & ~IS_ALIVE : 0;
+    for (; seen; seen &= seen - 1)
+        affinity[__builtin_ctz(seen)] =
+            tokens_of(count_alive(t, marks, n, now_ns, ttl_ns, seen & -seen));
+}
+
+/* --- changes: one at a time --- */
 
 /* Takes the entry out of the list of all. */
 static void unlist(struct prefix_table *t, uint32_t i) {
@@ -96,58 +164,81 @@ static void list_as_newest(struct prefix_table *t, uint32_t i) {
 /* A place for a new entry: a fresh one, or that of the entry seen longest ago. */
 static uint32_t take_place(struct prefix_table *t) {
     if (t->n_used < t->capacity)
-        return t->n_used++;
-    uint32_t i = t->oldest, *at = bucket_of(t, t->entries[i].mark);
-    while (*at != i)
-        at = &t->entries[*at].next;
-    *at = t->entries[i].next;
+        return ++t->n_used;
+    uint32_t i = t->oldest;
+    struct prefix_entry *e = &t->entries[i];
+    _Atomic(uint32_t) *at = bucket_of(t, atomic_load_explicit(&e->mark, memory_order_relaxed));
+    uint32_t other;
+    while ((other = atomic_load_explicit(at, memory_order_relaxed)) != i)
+        at = &t->entries[other].next;
+    atomic_store_explicit(at, atomic_load_explicit(&e->next, memory_order_relaxed),
+                          memory_order_release);
+    atomic_store_explicit(&e->mark, 0, memory_order_relaxed);
     unlist(t, i);
     return i;
 }
 
-static bool is_alive(const struct prefix_table *t, uint32_t i, int64_t now_ns) {
-    return i != NONE && now_ns - t->entries[i].seen_ns < t->ttl_ns;
+static void touch(struct prefix_table *t, uint64_t mark, int64_t now_ns, uint32_t backend) {
+    uint32_t i = find(t, mark);
+    bool is_new = i == NONE;
+    if (is_new)
+        i = take_place(t);
+    else
+        unlist(t, i);
+    struct prefix_entry *e = &t->entries[i];
+    uint32_t before = is_new ? 0 : atomic_load_explicit(&e->backends, memory_order_relaxed);
+    /* Released one by one: whoever sees one of them sees that the mark had been taken away before. */
+    atomic_store_explicit(&e->seen_ns, now_ns, memory_order_release);
+    atomic_store_explicit(&e->backends, before | backend, memory_order_release);
+    if (is_new) {
+        _Atomic(uint32_t) *bucket = bucket_of(t, mark);
+        uint32_t first = atomic_load_explicit(bucket, memory_order_relaxed);
+        atomic_store_explicit(&e->next, first, memory_order_release);
+        atomic_store_explicit(&e->mark, mark, memory_order_release);
+        atomic_store_explicit(bucket, i, memory_order_release);
+    }
+    list_as_newest(t, i);
 }
 
-static int64_t tokens_of(size_t n_marks) {
-    return n_marks ? PREFIX_FIRST + PREFIX_STEP * (int64_t)(n_marks - 1) : 0;
+static void apply(struct prefix_table *t, const uint64_t *marks, size_t n, int64_t now_ns,
+                  int backend) {
+    uint32_t bit = backend >= 0 && backend < PREFIX_BACKENDS ? UINT32_C(1) << backend : 0;
+    for (size_t k = n; k-- > 0;)
+        touch(t, marks[k], now_ns, bit);
 }
 
-int64_t prefix_predict(const struct prefix_table *t, const uint64_t *marks, size_t n,
-                       int64_t now_ns) {
-    size_t hit = 0;
-    while (hit < n && is_alive(t, find(t, marks[hit]), now_ns))
-        hit++;
-    return tokens_of(hit);
-}
-
-void prefix_affinity(const struct prefix_table *t, const uint64_t *marks, size_t n, int64_t now_ns,
-                     int64_t affinity[PREFIX_BACKENDS]) {
-    uint32_t have = (1u << PREFIX_BACKENDS) - 1;
-    memset(affinity, 0, PREFIX_BACKENDS * sizeof *affinity);
-    for (size_t hit = 0; hit < n && have; hit++) {
-        uint32_t i = find(t, marks[hit]);
-        have &= is_alive(t, i, now_ns) ? t->entries[i].backends : 0;
-        for (uint32_t left = have; left; left &= left - 1)
-            affinity[__builtin_ctz(left)] = tokens_of(hit + 1);
+static void leave(struct prefix_table *t, const uint64_t *marks, size_t n, int64_t now_ns,
+                  int backend) {
+    struct prefix_job *j = xmalloc(sizeof *j + n * sizeof *marks);
+    j->now_ns = now_ns;
+    j->backend = backend;
+    j->n = n;
+    memcpy(j->marks, marks, n * sizeof *marks);
+    j->next = atomic_load_explicit(&t->jobs, memory_order_relaxed);
+    while (!atomic_compare_exchange_weak_explicit(&t->jobs, &j->next, j, memory_order_seq_cst,
+                                                  memory_order_relaxed)) {
     }
 }
 
 void prefix_commit(struct prefix_table *t, const uint64_t *marks, size_t n, int64_t now_ns,
                    int backend) {
-    uint32_t bit = backend >= 0 && backend < PREFIX_BACKENDS ? 1u << backend : 0;
-    for (size_t k = n; k-- > 0;) {
-        uint32_t i = find(t, marks[k]);
-        if (i != NONE) {
-            unlist(t, i);
-        } else {
-            i = take_place(t);
-            uint32_t *bucket = bucket_of(t, marks[k]);
-            t->entries[i] = (struct prefix_entry){.mark = marks[k], .next = *bucket};
-            *bucket = i;
+    bool is_mine = n > 0;
+    while (is_mine || atomic_load(&t->jobs)) {
+        if (atomic_flag_test_and_set(&t->is_changing)) {
+            if (!is_mine)
+                return; /* he who has it looks for jobs when he is done */
+            leave(t, marks, n, now_ns, backend);
+            is_mine = false;
+            continue;
         }
-        t->entries[i].seen_ns = now_ns;
-        t->entries[i].backends |= bit;
-        list_as_newest(t, i);
+        if (is_mine)
+            apply(t, marks, n, now_ns, backend);
+        is_mine = false;
+        for (struct prefix_job *j = atomic_exchange(&t->jobs, NULL), *next; j; j = next) {
+            next = j->next;
+            apply(t, j->marks, j->n, j->now_ns, j->backend);
+            free(j);
+        }
+        atomic_flag_clear(&t->is_changing);
     }
 }

@@ -3,16 +3,16 @@
 #define TOKENS_PREFIX_H
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/siphash.h"
+
+#include <stdatomic.h>
 
 /*
  * The service caches prompts by their beginning: 1,024 tokens, then steps of 128 (admission spec 4).
  * A prompt is given as marks: mark i stands for its first 1024 + 128 i tokens, and is the keyed hash
  * of mark i - 1 and of the tokens since. The key is secret and belongs to one deployment and tenant,
  * so nobody can find out what another tenant asked, or make marks collide.
- *
- * The table remembers when each mark was last seen, up to its capacity; the one seen longest ago goes
- * first. It belongs to one thread.
  */
 enum {
     PREFIX_FIRST = 1024, /* tokens */
@@ -20,40 +20,67 @@ enum {
     PREFIX_BACKENDS = 16, /* whose own caches are told apart */
 };
 
-/* Marks of a prompt whose tokens come piece by piece. No memory of its own. */
+/* How long a beginning is believed to be still worked out (spec 4.2, 4.3): for charging, to begin with
+ * and at least and at most; and for choosing a backend. */
+#define PREFIX_TTL_NS (300 * NS_PER_S)
+#define PREFIX_TTL_MIN_NS (60 * NS_PER_S)
+#define PREFIX_TTL_MAX_NS (600 * NS_PER_S)
+
+/*
+ * Marks of a prompt that comes piece by piece. A value without memory of its own: to keep it is to
+ * keep the place in the prompt.
+ *
+ * A token is given as any bytes that tell it from others in its place: its id, or, as two texts with
+ * the same bytes have the same tokens, the bytes that it stands for.
+ */
 struct prefix_chain {
     struct siphash_key key;
-    uint32_t n_waiting, n_wanted; /* tokens of the block at hand, and of a whole one */
-    /* The mark before, then the block: what is hashed. Little-endian, as the spec has it. */
-    unsigned char block[sizeof(uint64_t) + PREFIX_FIRST * sizeof(uint32_t)];
+    struct siphash_state hash;    /* of the mark before and the block at hand */
+    uint32_t n_waiting, n_wanted; /* tokens of that block, and of a whole one */
 };
 
 void prefix_chain_init(struct prefix_chain *c, const struct siphash_key *key);
 
-/* Appends each mark that these tokens complete to `marks`, as uint64_t. ST_TOO_LARGE past its
- * ceiling. */
-enum status prefix_chain_add(struct prefix_chain *c, const uint32_t *ids, size_t n,
+/* How many more tokens complete the next mark; at least 1. */
+static inline uint32_t prefix_chain_wants(const struct prefix_chain *c) {
+    return c->n_wanted - c->n_waiting;
+}
+
+/* The next `tokens`, at most as many as are wanted, in the bytes of `data`. The mark that they
+ * complete is appended to `marks` as uint64_t. ST_TOO_LARGE past its ceiling. */
+enum status prefix_chain_add(struct prefix_chain *c, struct str data, uint32_t tokens,
                              struct buf *marks) MUST_USE;
 
+/*
+ * The table remembers when each mark was last seen, and by which backends, up to its capacity; the
+ * one seen longest ago goes first.
+ *
+ * Threads: any may ask and commit. To ask takes no lock: it walks what others may be changing, and
+ * believes an entry only if it is the same afterwards. Who commits while another does leaves the
+ * work to him and goes on. Never does anyone wait.
+ */
 struct prefix_table {
     struct prefix_entry *entries; /* owned */
-    uint32_t *buckets;            /* owned */
-    uint32_t capacity, n_used, bucket_mask;
-    uint32_t newest, oldest; /* of the list of all entries in use */
-    int64_t ttl_ns;
+    _Atomic(uint32_t) *buckets;   /* owned */
+    uint32_t capacity, bucket_mask;
+    atomic_flag is_changing; /* whoever sets it has what follows to himself */
+    uint32_t n_used;
+    uint32_t newest, oldest;           /* of the list of all entries in use */
+    _Atomic(struct prefix_job *) jobs; /* left by those who came while it was set */
 };
 
-/* 36 to 40 bytes an entry, all at once. Marks are believed for `ttl_ns` after they were last seen. */
-void prefix_init(struct prefix_table *t, uint32_t capacity, int64_t ttl_ns);
+/* 36 to 40 bytes an entry, of memory that is not touched before it is used. */
+void prefix_init(struct prefix_table *t, uint32_t capacity);
 void prefix_destroy(struct prefix_table *t); /* accepts a zeroed struct */
 
-/* How many tokens at the front of the prompt are cached: 0 or PREFIX_FIRST + k * PREFIX_STEP. */
-int64_t prefix_predict(const struct prefix_table *t, const uint64_t *marks, size_t n,
-                       int64_t now_ns);
+/* How many tokens at the front of the prompt are cached: 0 or PREFIX_FIRST + k * PREFIX_STEP. Marks
+ * are believed for `ttl_ns` after they were last seen. About 10 look-ups, however long the prompt. */
+int64_t prefix_predict(struct prefix_table *t, const uint64_t *marks, size_t n, int64_t now_ns,
+                       int64_t ttl_ns);
 
 /* The same for each backend by itself, into affinity[0..PREFIX_BACKENDS). */
-void prefix_affinity(const struct prefix_table *t, const uint64_t *marks, size_t n, int64_t now_ns,
-                     int64_t affinity[PREFIX_BACKENDS]);
+void prefix_affinity(struct prefix_table *t, const uint64_t *marks, size_t n, int64_t now_ns,
+                     int64_t ttl_ns, int64_t affinity[PREFIX_BACKENDS]);
 
 /*
  * The prompt was worked out, by the backend of this number (negative, or PREFIX_BACKENDS and above:

@@ -475,6 +475,7 @@ enum { MARKS_MAX = 1 << 20 };
 
 struct promptcache {
     struct prefix_table table;
+    int64_t ttl_ns;
     struct siphash_key key;
     struct buf marks; /* of the event's prompt */
 };
@@ -492,7 +493,8 @@ static void *promptcache_new(const struct trace *t, struct str cfg) {
     int64_t capacity = number(t, cfg, "capacity");
     if (capacity < 1 || capacity > 1 << 24)
         unreadable(t, "out of range:", "capacity");
-    prefix_init(&p->table, (uint32_t)capacity, number(t, cfg, "ttl_ns"));
+    prefix_init(&p->table, (uint32_t)capacity);
+    p->ttl_ns = number(t, cfg, "ttl_ns");
     buf_init(&p->marks, MARKS_MAX);
     return p;
 }
@@ -518,7 +520,8 @@ static void read_tokens(struct promptcache *p, const struct trace *t) {
             abn[i] = number_of(t, item, "tok");
         for (int64_t i = 0; i < abn[2]; i++) {
             uint32_t id = (uint32_t)((uint64_t)(abn[0] * i + abn[1]) % 100003);
-            if (prefix_chain_add(&chain, &id, 1, &p->marks) != ST_OK)
+            struct str bytes = {(const char *)&id, sizeof id};
+            if (prefix_chain_add(&chain, bytes, 1, &p->marks) != ST_OK)
                 unreadable(t, "too long:", "tok");
         }
     }
@@ -535,7 +538,7 @@ static void promptcache_step(void *state, struct trace *t) {
         char last[17] = "";
         if (n)
             snprintf(last, sizeof last, "%016" PRIx64, marks[n - 1]);
-        compare_number(t, "cached", prefix_predict(&p->table, marks, n, now));
+        compare_number(t, "cached", prefix_predict(&p->table, marks, n, now, p->ttl_ns));
         compare_text(t, "last", str_of(last));
     } else if (str_eq(what, STR("commit"))) {
         prefix_commit(&p->table, marks, n, now, -1);

@@ -67,11 +67,28 @@ static void does_not_care_where_the_bytes_stand(void **state) {
     }
 }
 
+static void comes_to_the_same_however_the_bytes_come(void **state) {
+    (void)state;
+    unsigned char bytes[67];
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = (unsigned char)(7 * i);
+    for (size_t n = 0; n <= sizeof bytes; n++) {
+        for (size_t step = 1; step <= 19; step++) {
+            struct siphash_state s;
+            siphash_begin(&s, &published_key);
+            for (size_t at = 0; at < n; at += step)
+                siphash_add(&s, bytes + at, at + step < n ? step : n - at);
+            assert_true(siphash_end(s) == siphash(&published_key, bytes, n));
+        }
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gives_the_published_values),
         cmocka_unit_test(every_bit_of_input_and_key_matters),
         cmocka_unit_test(does_not_care_where_the_bytes_stand),
+        cmocka_unit_test(comes_to_the_same_however_the_bytes_come),
     };
     return cmocka_run_group_tests_name("siphash", tests, NULL, NULL);
 }

@@ -28,6 +28,17 @@ static int free_caches(void **state) {
     return 0;
 }
 
+/* More than 62 bytes of one: there, cuts stand only about right. */
+static bool has_long_run(struct str text) {
+    size_t run = 1;
+    for (size_t i = 1; i < text.n; i++) {
+        run = text.p[i] == text.p[i - 1] ? run + 1 : 1;
+        if (run > 62)
+            return true;
+    }
+    return false;
+}
+
 /* Ids as tiktoken 1.0.22 gives them. */
 static void gives_the_ids_of_known_texts(void **state) {
     (void)state;
@@ -169,6 +180,54 @@ static void counts_in_steps(void **state) {
     buf_destroy(&text);
 }
 
+/* Against the ids: a cut stands behind each token whose number is due, in one text after another. */
+static void cuts_where_tokens_end(void **state) {
+    (void)state;
+    struct random dice = {11};
+    struct buf text, ids;
+    struct token_cutter cutter = {.missing = 40, .step = 16};
+    int64_t total = 0, next = 40;
+    buf_init(&text, 1 << 16);
+    buf_init(&ids, 1 << 18);
+    buf_init(&cutter.cuts, 1 << 16);
+    for (int round = 0; round < 400; round++) {
+        struct token_cache *c = round & 1 ? cl100k : o200k;
+        size_t at = 0, n_cuts = 0;
+        buf_clear(&text);
+        buf_clear(&ids);
+        buf_clear(&cutter.cuts);
+        draw(&dice, &text, (size_t)random_below(&dice, 60));
+        assert_int_equal(token_ids(c, buf_view(&text), &ids), ST_OK);
+        int64_t tokens = token_count_cutting(c, buf_view(&text), text.len, &at, &cutter);
+        assert_int_equal(tokens, ids.len / sizeof(uint32_t));
+        /* Each cut divides the text into parts that have as many tokens as it says, when they are
+         * counted as their ids are: token by token. */
+        const uint32_t *cuts = (const void *)cutter.cuts.p, *id = (const void *)ids.p;
+        const struct vocabulary *v = token_cache_vocabulary(c);
+        size_t end = 0;
+        bool has_run = false;
+        for (int64_t i = 0; i < tokens; i++) {
+            end += vocabulary_token_length(v, id[i]);
+            if (total + i + 1 < next)
+                continue;
+            assert_true(n_cuts < cutter.cuts.len / sizeof *cuts);
+            if (cuts[n_cuts] != end)
+                has_run = true;
+            n_cuts++;
+            next += 16;
+        }
+        assert_int_equal(n_cuts, cutter.cuts.len / sizeof *cuts);
+        assert_int_equal(end, text.len);
+        if (has_run)
+            assert_true(has_long_run(buf_view(&text)));
+        total += tokens;
+    }
+    assert_int_equal(cutter.missing, next - total);
+    buf_destroy(&text);
+    buf_destroy(&ids);
+    buf_destroy(&cutter.cuts);
+}
+
 static void leaves_a_word_that_is_too_long_for_the_budget(void **state) {
     (void)state;
     enum { N = 20000 };
@@ -264,6 +323,7 @@ int main(void) {
         cmocka_unit_test(counts_as_many_as_there_are_ids),
         cmocka_unit_test(counts_runs_of_any_byte_and_length),
         cmocka_unit_test(counts_in_steps),
+        cmocka_unit_test(cuts_where_tokens_end),
         cmocka_unit_test(leaves_a_word_that_is_too_long_for_the_budget),
         cmocka_unit_test(says_when_ids_have_no_room),
         cmocka_unit_test(counts_what_is_no_utf8_without_harm),

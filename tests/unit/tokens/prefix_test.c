@@ -4,6 +4,8 @@
 #include <stddef.h>
 #include <stdlib.h>
 
+#include <pthread.h>
+
 #include <cmocka.h>
 
 #include "base/clock.h"
@@ -13,6 +15,10 @@
 static const struct siphash_key key = {1, 2}, other_key = {1, 3};
 
 #define TTL_NS (300 * NS_PER_S)
+
+static struct str bytes_of(const uint32_t *id) {
+    return (struct str){(const char *)id, sizeof *id};
+}
 
 /* The marks of a prompt of n tokens that goes on as `seed` says; they stay valid until the next. */
 static const uint64_t *marks_of(const struct siphash_key *k, uint64_t seed, size_t n,
@@ -25,7 +31,7 @@ static const uint64_t *marks_of(const struct siphash_key *k, uint64_t seed, size
     prefix_chain_init(&c, k);
     for (size_t i = 0; i < n; i++) {
         uint32_t id = (uint32_t)random_below(&dice, 200000);
-        assert_int_equal(prefix_chain_add(&c, &id, 1, &out), ST_OK);
+        assert_int_equal(prefix_chain_add(&c, bytes_of(&id), 1, &out), ST_OK);
     }
     *count = out.len / sizeof *marks;
     if (out.len)
@@ -64,7 +70,9 @@ static void marks_depend_on_key_and_all_tokens_before(void **state) {
         ids[i] = (uint32_t)random_below(&dice, 200000);
     for (size_t at = 0, step; at < ARRAY_LEN(ids); at += step) {
         step = size_min((size_t)random_between(&dice, 1, 400), ARRAY_LEN(ids) - at);
-        assert_int_equal(prefix_chain_add(&c, ids + at, step, &out), ST_OK);
+        step = size_min(step, prefix_chain_wants(&c));
+        struct str bytes = {(const char *)(ids + at), step * sizeof *ids};
+        assert_int_equal(prefix_chain_add(&c, bytes, (uint32_t)step, &out), ST_OK);
     }
     const uint64_t *whole = marks_of(&key, 1, 1500, &n);
     assert_int_equal(out.len, n * sizeof *whole);
@@ -72,7 +80,8 @@ static void marks_depend_on_key_and_all_tokens_before(void **state) {
     buf_clear(&out);
     out.ceiling = 0;
     prefix_chain_init(&c, &key);
-    assert_int_equal(prefix_chain_add(&c, ids, 1500, &out), ST_TOO_LARGE);
+    struct str bytes = {(const char *)ids, PREFIX_FIRST * sizeof *ids};
+    assert_int_equal(prefix_chain_add(&c, bytes, PREFIX_FIRST, &out), ST_TOO_LARGE);
     buf_destroy(&out);
 }
 
@@ -80,16 +89,16 @@ static void predicts_what_was_committed_until_it_is_too_old(void **state) {
     (void)state;
     struct prefix_table t;
     size_t n;
-    prefix_init(&t, 100, TTL_NS);
+    prefix_init(&t, 100);
     const uint64_t *marks = marks_of(&key, 1, 1024 + 3 * 128 + 5, &n);
-    assert_int_equal(prefix_predict(&t, marks, n, 0), 0);
+    assert_int_equal(prefix_predict(&t, marks, n, 0, TTL_NS), 0);
     prefix_commit(&t, marks, 2, 10, 3);
-    assert_int_equal(prefix_predict(&t, marks, n, 10), 1024 + 128);
-    assert_int_equal(prefix_predict(&t, marks, 1, 10), 1024);
-    assert_int_equal(prefix_predict(&t, marks, n, 10 + TTL_NS - 1), 1024 + 128);
-    assert_int_equal(prefix_predict(&t, marks, n, 10 + TTL_NS), 0);
+    assert_int_equal(prefix_predict(&t, marks, n, 10, TTL_NS), 1024 + 128);
+    assert_int_equal(prefix_predict(&t, marks, 1, 10, TTL_NS), 1024);
+    assert_int_equal(prefix_predict(&t, marks, n, 10 + TTL_NS - 1, TTL_NS), 1024 + 128);
+    assert_int_equal(prefix_predict(&t, marks, n, 10 + TTL_NS, TTL_NS), 0);
     prefix_commit(&t, marks, 1, 20, 3); /* the beginning is seen again, the end is not */
-    assert_int_equal(prefix_predict(&t, marks, n, 10 + TTL_NS), 1024);
+    assert_int_equal(prefix_predict(&t, marks, n, 10 + TTL_NS, TTL_NS), 1024);
     prefix_destroy(&t);
 }
 
@@ -98,16 +107,16 @@ static void tells_backends_apart(void **state) {
     struct prefix_table t;
     size_t n;
     int64_t affinity[PREFIX_BACKENDS];
-    prefix_init(&t, 100, TTL_NS);
+    prefix_init(&t, 100);
     const uint64_t *marks = marks_of(&key, 1, 1024 + 2 * 128, &n);
     prefix_commit(&t, marks, 1, 0, 2);
     prefix_commit(&t, marks, 3, 0, 5);
     prefix_commit(&t, marks, 3, 0, -1);
     prefix_commit(&t, marks, 3, 0, PREFIX_BACKENDS);
-    prefix_affinity(&t, marks, n, 1, affinity);
+    prefix_affinity(&t, marks, n, 1, TTL_NS, affinity);
     for (int i = 0; i < PREFIX_BACKENDS; i++)
         assert_int_equal(affinity[i], i == 2 ? 1024 : i == 5 ? 1024 + 256 : 0);
-    prefix_affinity(&t, marks, n, TTL_NS, affinity);
+    prefix_affinity(&t, marks, n, TTL_NS, TTL_NS, affinity);
     assert_int_equal(affinity[5], 0);
     prefix_destroy(&t);
 }
@@ -124,7 +133,7 @@ static void keeps_the_latest_and_never_more_than_it_may(void **state) {
     int64_t order = 0;
     struct prefix_table t;
     struct random dice = {7};
-    prefix_init(&t, CAPACITY, TTL_NS);
+    prefix_init(&t, CAPACITY);
     for (int64_t now = 0; now < ROUNDS * NS_PER_S; now += NS_PER_S * random_between(&dice, 1, 9)) {
         size_t n;
         const uint64_t *marks = marks_of(&key, (uint64_t)random_between(&dice, 1, 6),
@@ -137,7 +146,7 @@ static void keeps_the_latest_and_never_more_than_it_may(void **state) {
             if (i == n_slow || now - slow[i].seen_ns >= TTL_NS)
                 break;
         }
-        assert_int_equal(prefix_predict(&t, marks, n, now),
+        assert_int_equal(prefix_predict(&t, marks, n, now, TTL_NS),
                          hit ? 1024 + 128 * ((int64_t)hit - 1) : 0);
         if (random_once_in(&dice, 3))
             continue;
@@ -162,6 +171,62 @@ static void keeps_the_latest_and_never_more_than_it_may(void **state) {
     prefix_destroy(&t); /* zeroed by now */
 }
 
+/* Threads that ask and commit at once: what two of them commit again and again stays known, what nobody
+ * committed is never found, and no commit is lost. */
+enum { SHARED_ROUNDS = 2000, SHARED_PROMPTS = 4, SHARED_MARKS = 12 };
+
+struct shared {
+    struct prefix_table table;
+    uint64_t marks[SHARED_PROMPTS][SHARED_MARKS];
+};
+
+static char complaints[2];
+#define FOUND_STRANGER (&complaints[0])
+#define FOUND_TOO_MUCH (&complaints[1])
+
+static void *commit_and_ask(void *arg) {
+    struct shared *s = arg;
+    uint64_t stranger = 12345;
+    for (int i = 0; i < SHARED_ROUNDS; i++) {
+        const uint64_t *marks = s->marks[i % SHARED_PROMPTS];
+        prefix_commit(&s->table, marks, SHARED_MARKS, i, i % 3);
+        if (prefix_predict(&s->table, &stranger, 1, i, TTL_NS) != 0)
+            return FOUND_STRANGER;
+        int64_t cached = prefix_predict(&s->table, marks, SHARED_MARKS, i, TTL_NS);
+        if (cached < 0 || cached > PREFIX_FIRST + (SHARED_MARKS - 1) * PREFIX_STEP)
+            return FOUND_TOO_MUCH;
+    }
+    return NULL;
+}
+
+static void serves_several_threads(void **state) {
+    (void)state;
+    static struct shared s;
+    /* Room for half of them, so that entries come and go all the time; then for all. */
+    for (int all = 0; all < 2; all++) {
+        pthread_t threads[3];
+        prefix_init(&s.table, all ? SHARED_MARKS * SHARED_PROMPTS : SHARED_MARKS * 2);
+        for (int p = 0; p < SHARED_PROMPTS; p++) {
+            size_t n;
+            memcpy(s.marks[p], marks_of(&key, (uint64_t)p + 1, 1024 + 128 * (SHARED_MARKS - 1), &n),
+                   sizeof s.marks[p]);
+        }
+        for (size_t i = 0; i < ARRAY_LEN(threads); i++)
+            assert_int_equal(pthread_create(&threads[i], NULL, commit_and_ask, &s), 0);
+        for (size_t i = 0; i < ARRAY_LEN(threads); i++) {
+            void *complaint;
+            pthread_join(threads[i], &complaint);
+            assert_null(complaint);
+        }
+        for (int p = 0; all && p < SHARED_PROMPTS; p++)
+            assert_int_equal(
+                prefix_predict(&s.table, s.marks[p], SHARED_MARKS, SHARED_ROUNDS, TTL_NS),
+                1024 + 128 * (SHARED_MARKS - 1));
+        assert_null(atomic_load(&s.table.jobs));
+        prefix_destroy(&s.table);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(marks_come_with_1024_tokens_and_each_128_more),
@@ -169,6 +234,7 @@ int main(void) {
         cmocka_unit_test(predicts_what_was_committed_until_it_is_too_old),
         cmocka_unit_test(tells_backends_apart),
         cmocka_unit_test(keeps_the_latest_and_never_more_than_it_may),
+        cmocka_unit_test(serves_several_threads),
     };
     return cmocka_run_group_tests_name("prefix", tests, NULL, NULL);
 }
