@@ -289,14 +289,13 @@ static enum status named_account(const struct call *c, const struct http_head *h
                                  const struct account **out) {
     const struct snapshot *s = c->view->snapshot;
     struct str name = c->route.account;
-    size_t n;
-    const struct account *accounts = snapshot_accounts(s, &n);
+    const struct account *a;
     *out = snapshot_account_by_host(s, host_name(http_head_get(head, STR("host"))));
     if (!name.p)
         return ST_OK;
-    for (size_t i = 0; i < n; i++) {
-        if (str_ieq(accounts[i].name, name) && (!*out || *out == &accounts[i])) {
-            *out = &accounts[i];
+    for (size_t at = 0; snapshot_next_account(s, &at, &a);) {
+        if (str_ieq(a->name, name) && (!*out || *out == a)) {
+            *out = a;
             return ST_OK;
         }
     }
@@ -307,12 +306,10 @@ static enum status named_account(const struct call *c, const struct http_head *h
  * call. */
 static enum status only_account(struct call *c, const struct call_guard *g, struct str caller,
                                 struct problem *why) {
-    size_t n;
-    const struct account *accounts = snapshot_accounts(c->view->snapshot, &n);
+    const struct account *a;
     struct str wanted = c->route.deployment;
-    for (size_t i = 0; i < n; i++) {
-        const struct account *a = &accounts[i];
-        if ((wanted.p && !snapshot_deployment(c->view->snapshot, a, wanted)) ||
+    for (size_t at = 0; snapshot_next_account(c->view->snapshot, &at, &a);) {
+        if ((wanted.p && !account_deployment(a, wanted)) ||
             !g->may_call(g->arg, caller, c->route.op, a->id))
             continue;
         if (c->account)
@@ -366,10 +363,10 @@ static void keep_client_id(struct call *c, const struct http_head *head) {
 }
 
 static enum status find_deployment(struct call *c, struct str name) {
-    c->deployment = snapshot_deployment(c->view->snapshot, c->account, name);
+    c->deployment = account_deployment(c->account, name);
     if (!c->deployment)
         return ST_NO_DEPLOYMENT;
-    c->live = c->view->deployments[c->deployment->index];
+    c->live = live_of(c->view, c->deployment);
     /* Of a thousand deployments this one's numbers are rarely near. They come while the body is read. */
     __builtin_prefetch(c->deployment->model);
     __builtin_prefetch(&c->live->bucket, 1);
@@ -414,7 +411,7 @@ static enum status admit_provisioned(struct call *c, const struct call_env *env)
     int64_t learned = output_model_estimate(&c->live->output, q->prompt_tokens);
     r->prompt_estimate = q->prompt_tokens;
     r->output_estimate = output_estimate(&q->output, learned);
-    reservation_init(&c->reservation, &c->view->weights[c->deployment->index], q->prompt_tokens, 0,
+    reservation_init(&c->reservation, live_weights(c->view, c->deployment), q->prompt_tokens, 0,
                      r->output_estimate, output_cap(&q->output));
     r->estimate_mt = c->reservation.charged_mt;
     struct bucket_verdict v = bucket_admit(&c->live->bucket, c->reservation.charged_mt, env->clock);
@@ -440,7 +437,7 @@ static enum status admit_standard(struct call *c, const struct call_env *env) {
                                                 q->output.best_of, q->output.n, q->n_prompts);
     estimate = i64_min(estimate, RESERVATION_TOKENS_MAX); /* beyond any limit, and no sum wraps */
     /* Not a charge: the reservation only serves the counting of what was generated. */
-    reservation_init(&c->reservation, &c->view->weights[c->deployment->index], q->prompt_tokens, 0,
+    reservation_init(&c->reservation, live_weights(c->view, c->deployment), q->prompt_tokens, 0,
                      r->output_estimate, output_cap(&q->output));
     c->limits = standard_admit(&c->live->standard, estimate, env->clock);
     r->estimate_mt = estimate * 1000;

@@ -19,9 +19,7 @@ static int check(struct settings *s, bool must_print) {
     if (load_snapshot(s->resources, &hash, &snapshot, &why) != ST_OK)
         return fail_with(&why);
     load_print_warnings(snapshot);
-    size_t n_accounts, n_deployments, n_backends;
-    snapshot_accounts(snapshot, &n_accounts);
-    snapshot_deployments(snapshot, &n_deployments);
+    size_t n_backends;
     snapshot_backends(snapshot, &n_backends);
     if (must_print) {
         struct buf out;
@@ -34,7 +32,7 @@ static int check(struct settings *s, bool must_print) {
         buf_destroy(&out);
     } else {
         printf("the configuration is valid: %zu accounts, %zu deployments, %zu backends\n",
-               n_accounts, n_deployments, n_backends);
+               snapshot_n_accounts(snapshot), snapshot_n_deployments(snapshot), n_backends);
     }
     snapshot_unref(snapshot);
     return EXIT_OK;

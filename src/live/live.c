@@ -14,9 +14,13 @@ struct recalled {
 struct live {
     struct siphash_key hash;
     const struct clock *clock;
-    struct list deployments, backends;
+    struct list deployments; /* that the newest view names */
+    struct list leaving;     /* deployments that only older views and their calls know */
+    struct list backends;
     struct map deployment_by_id, backend_by_id; /* keys are the entries' ids */
-    struct recalled *recalled;                  /* owned */
+    struct live_account **accounts;             /* of the newest view, by slot; a reference each */
+    size_t n_slots;
+    struct recalled *recalled; /* owned */
     size_t n_recalled;
     int64_t recalled_after_us; /* how long the process was away */
     bool is_record_damaged;
@@ -28,6 +32,7 @@ struct live *live_new(const struct siphash_key *hash, const struct clock *clock)
     l->hash = *hash;
     l->clock = clock;
     list_init(&l->deployments);
+    list_init(&l->leaving);
     list_init(&l->backends);
     map_init(&l->deployment_by_id, hash);
     map_init(&l->backend_by_id, hash);
@@ -53,13 +58,10 @@ static void unlist(struct map *m, const char *id, const void *entry) {
  * still settle with it, and it is freed once no view holds it.
  */
 static void sweep(struct live *l) {
-    LIST_EACH (&l->deployments, it) {
+    LIST_EACH (&l->leaving, it) {
         struct live_deployment *d = CONTAINER_OF(it, struct live_deployment, in_live);
-        if (d->generation != l->generation)
-            unlist(&l->deployment_by_id, d->id, d);
         if (atomic_load(&d->refs) > 0)
             continue;
-        unlist(&l->deployment_by_id, d->id, d);
         list_remove(&d->in_live);
         free(d->id);
         free(d);
@@ -77,11 +79,17 @@ static void sweep(struct live *l) {
     }
 }
 
+static void account_drop(struct live *l, struct live_account *a);
+
 void live_free(struct live *l) {
     if (!l)
         return;
+    for (size_t i = 0; i < l->n_slots; i++)
+        account_drop(l, l->accounts[i]);
+    free(l->accounts);
     sweep(l);
-    assert(list_is_empty(&l->deployments) && list_is_empty(&l->backends));
+    assert(list_is_empty(&l->deployments) && list_is_empty(&l->leaving));
+    assert(list_is_empty(&l->backends));
     map_destroy(&l->deployment_by_id);
     map_destroy(&l->backend_by_id);
     forget_recalled(l);
@@ -148,7 +156,7 @@ static struct live_deployment *bind_deployment(struct live *l, const struct depl
     } else {
         standard_resize(&d->standard, config->rpm, config->tpm);
     }
-    d->generation = l->generation;
+    d->n_names++;
     atomic_fetch_add(&d->refs, 1);
     return d;
 }
@@ -180,6 +188,74 @@ static struct weights weights_of(const struct deployment *d) {
     return w;
 }
 
+/* --- accounts --- */
+
+static struct live_account *account_new(struct live *l, const struct account *config) {
+    struct live_account *a = xcalloc(1, sizeof *a);
+    size_t n = config->n_deployments;
+    a->of = account_ref(config);
+    atomic_init(&a->refs, 1);
+    a->deployments = xcalloc(n, sizeof(struct live_deployment *));
+    a->weights = xcalloc(n, sizeof *a->weights);
+    for (size_t i = 0; i < n; i++) {
+        a->deployments[i] = bind_deployment(l, &config->deployments[i]);
+        a->weights[i] = weights_of(&config->deployments[i]);
+    }
+    return a;
+}
+
+static struct live_account *account_hold(struct live_account *a) {
+    if (a)
+        atomic_fetch_add(&a->refs, 1);
+    return a;
+}
+
+/* Any thread. */
+static void account_release(struct live_account *a) {
+    if (!a || atomic_fetch_sub(&a->refs, 1) != 1)
+        return;
+    for (size_t i = 0; i < a->of->n_deployments; i++)
+        atomic_fetch_sub(&a->deployments[i]->refs, 1);
+    account_unref(a->of);
+    free(a->deployments);
+    free(a->weights);
+    free(a);
+}
+
+/* The newest view has another in its place. */
+static void account_drop(struct live *l, struct live_account *a) {
+    for (size_t i = 0; a && i < a->of->n_deployments; i++) {
+        struct live_deployment *d = a->deployments[i];
+        if (--d->n_names > 0)
+            continue;
+        unlist(&l->deployment_by_id, d->id, d);
+        list_remove(&d->in_live);
+        list_append(&l->leaving, &d->in_live);
+    }
+    account_release(a);
+}
+
+/* Those that stay are known by the struct, which is the same; those of the old that do not are dropped
+ * last, so that a deployment which both name is never without a name. */
+static void bind_accounts(struct live *l, const struct snapshot *s) {
+    struct live_account **before = l->accounts;
+    size_t n_before = l->n_slots;
+    l->n_slots = snapshot_n_slots(s);
+    l->accounts = xcalloc(l->n_slots, sizeof(struct live_account *));
+    for (size_t i = 0; i < l->n_slots; i++) {
+        const struct account *a = snapshot_account_at(s, i);
+        if (a && i < n_before && before[i] && before[i]->of == a) {
+            l->accounts[i] = before[i];
+            before[i] = NULL;
+        } else if (a) {
+            l->accounts[i] = account_new(l, a);
+        }
+    }
+    for (size_t i = 0; i < n_before; i++)
+        account_drop(l, before[i]);
+    free(before);
+}
+
 /* --- views --- */
 
 struct live_view *live_bind(struct live *l, struct snapshot *s) {
@@ -188,15 +264,13 @@ struct live_view *live_bind(struct live *l, struct snapshot *s) {
     v->live = l;
     atomic_init(&v->refs, 1);
     v->generation = ++l->generation;
-    const struct deployment *deployments = snapshot_deployments(s, &v->n_deployments);
+    bind_accounts(l, s);
+    v->n_slots = l->n_slots;
+    v->accounts = xcalloc(v->n_slots, sizeof(struct live_account *));
+    for (size_t i = 0; i < v->n_slots; i++)
+        v->accounts[i] = account_hold(l->accounts[i]);
     const struct backend *backends = snapshot_backends(s, &v->n_backends);
-    v->deployments = xcalloc(v->n_deployments, sizeof(struct live_deployment *));
-    v->weights = xcalloc(v->n_deployments, sizeof *v->weights);
     v->backends = xcalloc(v->n_backends, sizeof(struct live_backend *));
-    for (size_t i = 0; i < v->n_deployments; i++) {
-        v->deployments[i] = bind_deployment(l, &deployments[i]);
-        v->weights[i] = weights_of(&deployments[i]);
-    }
     for (size_t i = 0; i < v->n_backends; i++)
         v->backends[i] = bind_backend(l, &backends[i]);
     forget_recalled(l); /* told once: who comes later is new */
@@ -213,24 +287,28 @@ struct live_view *live_view_ref(struct live_view *v) {
 void live_view_unref(struct live_view *v) {
     if (!v || atomic_fetch_sub(&v->refs, 1) != 1)
         return;
-    for (size_t i = 0; i < v->n_deployments; i++)
-        atomic_fetch_sub(&v->deployments[i]->refs, 1);
+    for (size_t i = 0; i < v->n_slots; i++)
+        account_release(v->accounts[i]);
     for (size_t i = 0; i < v->n_backends; i++)
         atomic_fetch_sub(&v->backends[i]->refs, 1);
     snapshot_unref(v->snapshot);
-    free(v->deployments);
-    free(v->weights);
+    free(v->accounts);
     free(v->backends);
     free(v);
 }
 
-void live_housekeep(struct live *l) {
-    int64_t now = clock_now_ns(l->clock);
-    LIST_EACH (&l->deployments, it) {
+static void touch_all(struct list *deployments, const struct clock *clock) {
+    int64_t now = clock_now_ns(clock);
+    LIST_EACH (deployments, it) {
         struct live_deployment *d = CONTAINER_OF(it, struct live_deployment, in_live);
         bucket_rebase(&d->bucket, now);
-        standard_touch(&d->standard, l->clock);
+        standard_touch(&d->standard, clock);
     }
+}
+
+void live_housekeep(struct live *l) {
+    touch_all(&l->deployments, l->clock);
+    touch_all(&l->leaving, l->clock);
 }
 
 /* --- across a restart --- */
@@ -242,8 +320,7 @@ void live_save(const struct live *l, int64_t wall_us, struct buf *out) {
     LIST_EACH (&l->deployments, it) {
         struct live_deployment *d = CONTAINER_OF(it, struct live_deployment, in_live);
         int64_t level = d->is_provisioned ? bucket_level_mt(&d->bucket, now) : 0;
-        /* One whose id was taken over by a deployment of another kind is gone for good. */
-        if (level == 0 || map_get(&l->deployment_by_id, str_of(d->id)) != d)
+        if (level == 0)
             continue;
         json_writer_init(&w, out, 0);
         json_begin_object(&w);

@@ -34,8 +34,17 @@ struct live_deployment {
     struct minute_slot minute_slots[3];
     struct live_counters counters;
     bool is_provisioned;
-    int64_t generation; /* of the newest view that names it */
-    atomic_int refs;    /* views that hold it */
+    int n_names;     /* accounts of the newest view that name it: 1, 0 when it is leaving */
+    atomic_int refs; /* struct live_account that hold it */
+};
+
+/* One account joined with the state of its deployments: shared by all views of snapshots that share
+ * the account. Immutable, counted. */
+struct live_account {
+    const struct account *of; /* one reference */
+    struct live_deployment **deployments;
+    struct weights *weights; /* of each deployment, as admission wants them */
+    atomic_int refs;         /* views, and the registry */
 };
 
 /* One backend's health and load, shared by all loops. */
@@ -54,18 +63,28 @@ struct live;
 
 /*
  * A snapshot joined with the state of what it names: what a loop reads while it serves. Immutable,
- * counted; the arrays are indexed as the snapshot's are.
+ * counted.
  */
 struct live_view {
-    struct snapshot *snapshot; /* one reference */
-    struct live_deployment **deployments;
-    struct live_backend **backends;
-    struct weights *weights; /* of each deployment, as admission wants them */
-    size_t n_deployments, n_backends;
+    struct snapshot *snapshot;      /* one reference */
+    struct live_account **accounts; /* by slot, NULL for a free one; a reference each */
+    struct live_backend **backends; /* indexed as the snapshot's are */
+    size_t n_slots, n_backends;
     struct live *live;
     atomic_int refs;
     int64_t generation; /* 1 for the first */
 };
+
+/* Of a deployment of the view's snapshot. */
+static inline struct live_deployment *live_of(const struct live_view *v,
+                                              const struct deployment *d) {
+    return v->accounts[d->account->slot]->deployments[d->index];
+}
+
+static inline const struct weights *live_weights(const struct live_view *v,
+                                                 const struct deployment *d) {
+    return &v->accounts[d->account->slot]->weights[d->index];
+}
 
 /* `hash` keys the tables; `clock` tells the time of changes. */
 struct live *live_new(const struct siphash_key *hash, const struct clock *clock);
@@ -77,6 +96,8 @@ void live_free(struct live *l);
  * Binds a snapshot (taking a reference of its own): state that exists is resized to the snapshot's
  * numbers and keeps its levels (admission spec 1.8), the rest begins, at the level that was
  * recalled for it. The view has one reference. State that no view names any more is freed here.
+ *
+ * Only accounts that the snapshot before did not have are bound; of the others a reference is taken.
  */
 struct live_view *live_bind(struct live *l, struct snapshot *s);
 

@@ -27,7 +27,7 @@ static void read_subdomain(struct build *b, struct fields *p, struct account *a)
         return;
     char *lower = build_alloc(b, text.n, 1);
     a->subdomain = lower_str(text, lower);
-    const struct account *other = map_get(&b->s->by_subdomain, a->subdomain);
+    const struct account *other = snapshot_find(b->s, ACCOUNT_SUBDOMAIN, a->subdomain);
     if (!is_subdomain(a->subdomain))
         fields_refuse(p, "customSubDomainName",
                       "must be letters, digits and hyphens within, one letter at least");
@@ -35,7 +35,7 @@ static void read_subdomain(struct build *b, struct fields *p, struct account *a)
         fields_refuse(p, "customSubDomainName", "is taken by the account %.*s",
                       (int)size_min(other->id.n, 200), other->id.p);
     else
-        map_put(&b->s->by_subdomain, a->subdomain, a);
+        snapshot_index_put(b->s, ACCOUNT_SUBDOMAIN, a);
 }
 
 static void read_keys(struct build *b, struct entry *e, struct fields *p, struct account *a) {
@@ -51,12 +51,13 @@ static void read_keys(struct build *b, struct entry *e, struct fields *p, struct
         a->keys[k] = entry_secret(b, e, &f, &names[k], 16, 256);
         if (e->r.status != ST_OK || a->keys[k].n == 0)
             continue;
-        if (!snapshot_put_key(b->s, a->keys[k], a)) {
-            const struct account *other = snapshot_account_by_key(b->s, a->keys[k]);
+        const struct account *other = snapshot_account_by_key(b->s, a->keys[k]);
+        if (other)
             fields_refuse(&f, names[k].value,
                           "is also a key of %.*s; a key must belong to one account only, and once",
                           (int)size_min(other->id.n, 200), other->id.p);
-        }
+        else
+            snapshot_index_put(b->s, k == 0 ? ACCOUNT_KEY1 : ACCOUNT_KEY2, a);
     }
     fields_end(&f);
 }
@@ -91,19 +92,40 @@ static void refuse_idle_account_properties(struct fields *p) {
         fields_refuse(p, "encryption", "does not act here; leave it out");
 }
 
-enum status build_account(struct build *b, const struct resource *res) {
-    static const struct str kinds[] = {STR_INIT("OpenAI"), STR_INIT("AIServices")};
-    static const struct str skus[] = {STR_INIT("S0")};
-    struct account *a = &b->s->accounts[b->s->n_accounts];
-    struct entry e;
-    struct fields p, sku;
-    int kind = 0, s0;
-    entry_begin(b, &e, res);
-    *a = (struct account){.index = b->s->n_accounts++,
+/* An empty account in the lowest slot that is free; what is compiled from here on is its own. */
+static struct account *add_account(struct build *b, const struct resource *res) {
+    struct snapshot *s = b->s;
+    size_t slot = b->first_free_slot;
+    while (slot < s->n_slots && s->blocks[slot])
+        slot++;
+    if (slot == s->slots_capacity) {
+        s->slots_capacity = slot ? 2 * slot : 16;
+        s->blocks = xrealloc(s->blocks, s->slots_capacity * sizeof(struct account_block *));
+    }
+    s->n_slots = size_max(s->n_slots, slot + 1);
+    s->blocks[slot] = account_block_new();
+    s->n_accounts++;
+    b->first_free_slot = slot + 1;
+    b->memory = &s->blocks[slot]->memory;
+    struct account *a = &s->blocks[slot]->account;
+    *a = (struct account){.slot = slot,
+                          .key = build_keep(b, res->key),
                           .id = build_keep(b, res->id_text),
                           .name = build_keep(b, resource_id_name(&res->id)),
                           .subscription = build_keep(b, res->id.name[0]),
                           .resource_group = build_keep(b, res->id.name[1])};
+    snapshot_index_put(s, ACCOUNT_ID, a);
+    return a;
+}
+
+enum status build_account(struct build *b, const struct resource *res) {
+    static const struct str kinds[] = {STR_INIT("OpenAI"), STR_INIT("AIServices")};
+    static const struct str skus[] = {STR_INIT("S0")};
+    struct account *a = add_account(b, res);
+    struct entry e;
+    struct fields p, sku;
+    int kind = 0, s0;
+    entry_begin(b, &e, res);
     if (a->name.n < 2)
         fields_refuse(&e.top, "id", "an account's name must have 2 to 64 bytes");
     fields_enum(&e.top, "kind", kinds, ARRAY_LEN(kinds), &kind);
@@ -123,7 +145,6 @@ enum status build_account(struct build *b, const struct resource *res) {
     } else {
         fields_warn(&e.top, "properties", "has no keys, so nobody can call this account");
     }
-    map_put(&b->by_key, res->key, a);
     return entry_end(&e);
 }
 
@@ -141,10 +162,10 @@ static void read_deployment_model(struct build *b, struct fields *p, struct depl
     fields_str(&f, "format", 1, RESOURCE_NAME_MAX, &format);
     fields_str(&f, "version", 0, RESOURCE_NAME_MAX, &version);
     if (fields_str(&f, "name", 1, RESOURCE_NAME_MAX, &name)) {
-        d->model = catalog_find(&b->s->catalog, format, name, version);
+        d->model = catalog_find(&b->g->catalog, format, name, version);
         if (!d->model)
             fields_refuse(&f,
-                          catalog_find(&b->s->catalog, format, name, STR("")) ? "version" : "name",
+                          catalog_find(&b->g->catalog, format, name, STR("")) ? "version" : "name",
                           "the catalog has no model \"%.*s.%.*s.%.*s\"; add a resource with the id "
                           "/providers/Weir.Capacity/models/%.*s.%.*s.%.*s",
                           STR_ARG(format), STR_ARG(name), STR_ARG(version), STR_ARG(format),
@@ -279,28 +300,42 @@ static bool serves(const struct pool *pool, const struct model *m) {
     return false;
 }
 
-static const struct serving *find_serving(struct build *b, const struct deployment *d) {
-    struct {
-        const struct model *model;
-        uintptr_t reach, location; /* words, so that the key has no padding */
-    } key = {d->model, sku_reach(d->sku), d->account->location->index};
-    if (key.reach == REACH_GLOBAL)
-        key.location = 0;
-    struct serving *v = map_get(&b->servings, (struct str){(const char *)&key, sizeof key});
-    if (v)
-        return v;
-    v = build_alloc(b, 1, sizeof *v);
-    v->backends = build_alloc(b, b->s->n_backends, sizeof *v->backends);
-    for (size_t i = 0; i < b->s->n_pools; i++) {
-        const struct pool *pool = &b->s->pools[i];
-        if (!is_in_reach(d->account->location, (enum reach)key.reach, pool->location) ||
-            !serves(pool, d->model))
+static struct serving *make_serving(struct build *b, struct arena *memory,
+                                    const struct deployment *d, enum reach reach) {
+    struct arena *before = b->memory;
+    b->memory = memory;
+    struct serving *v = build_alloc(b, 1, sizeof *v);
+    v->backends = build_alloc(b, b->g->n_backends, sizeof *v->backends);
+    b->memory = before;
+    for (size_t i = 0; i < b->g->n_pools; i++) {
+        const struct pool *pool = &b->g->pools[i];
+        if (!is_in_reach(d->account->location, reach, pool->location) || !serves(pool, d->model))
             continue;
         for (size_t j = 0; j < pool->n_backends; j++)
             v->backends[v->n++] = &pool->backends[j];
         v->ptus += pool->ptus;
     }
-    map_put(&b->servings, build_keep(b, (struct str){(const char *)&key, sizeof key}), v);
+    return v;
+}
+
+/* What a build finds is kept with the ground. A patch, when others read the ground already, looks
+ * there, and keeps what is not there with the account. */
+static const struct serving *find_serving(struct build *b, const struct deployment *d) {
+    struct {
+        const struct model *model;
+        uintptr_t reach, location; /* words, so that the key has no padding */
+    } key = {d->model, sku_reach(d->sku), d->account->location->index};
+    enum reach reach = sku_reach(d->sku);
+    if (reach == REACH_GLOBAL)
+        key.location = 0;
+    struct str text = {(const char *)&key, sizeof key};
+    struct serving *v = map_get(&b->g->servings, text);
+    if (v)
+        return v;
+    if (b->is_patch)
+        return make_serving(b, b->memory, d, reach);
+    v = make_serving(b, &b->g->memory, d, reach);
+    map_put(&b->g->servings, arena_str(&b->g->memory, text), v);
     return v;
 }
 
@@ -333,26 +368,44 @@ static void set_backends(struct build *b, struct entry *e, struct deployment *d)
                     (long long)v->ptus);
 }
 
+/* Keys are sorted, so the deployments of an account come one after the other. */
+static size_t count_siblings(const struct build *b, const struct resource *res) {
+    struct str parent = build_parent_key(res);
+    size_t n = 1;
+    while (b->at + n < b->n && str_eq(build_parent_key(b->items[b->at + n]), parent))
+        n++;
+    return n;
+}
+
+/* Its place behind its siblings, in memory of the account. */
+static struct deployment *add_deployment(struct build *b, const struct resource *res,
+                                         struct account_block *block) {
+    struct account *a = &block->account;
+    b->memory = &block->memory;
+    if (a->n_deployments == 0)
+        a->deployments = build_alloc(b, count_siblings(b, res), sizeof *a->deployments);
+    struct deployment *d = (struct deployment *)(uintptr_t)&a->deployments[a->n_deployments];
+    *d = (struct deployment){.index = a->n_deployments++,
+                             .id = build_keep(b, res->id_text),
+                             .name = build_keep(b, resource_id_name(&res->id)),
+                             .account = a};
+    b->s->n_deployments++;
+    return d;
+}
+
 enum status build_deployment(struct build *b, const struct resource *res) {
-    struct deployment *d = &b->s->deployments[b->s->n_deployments];
-    struct account *account = build_parent(b, res);
+    const struct account *account = snapshot_find(b->s, ACCOUNT_ID, build_parent_key(res));
     struct entry e;
     struct fields p;
     entry_begin(b, &e, res);
-    if (!account) {
+    if (!account || atomic_load(&b->s->blocks[account->slot]->n_refs) > 1) {
         fields_refuse(
             &e.top, "id",
             "there is no account \"%.*s\" in this subscription and resource group; add it",
             STR_ARG(res->id.name[2]));
         return e.r.status;
     }
-    *d = (struct deployment){.index = b->s->n_deployments++,
-                             .id = build_keep(b, res->id_text),
-                             .name = build_keep(b, resource_id_name(&res->id)),
-                             .account = account};
-    /* Keys are sorted, so the deployments of an account come one after the other. */
-    if (account->n_deployments++ == 0)
-        account->deployments = d;
+    struct deployment *d = add_deployment(b, res, b->s->blocks[account->slot]);
     if (fields_object(&e.top, "properties", &p)) {
         read_deployment_model(b, &p, d);
         read_deployment_sku(&e.top, d);
@@ -365,15 +418,11 @@ enum status build_deployment(struct build *b, const struct resource *res) {
     TRY(entry_end(&e));
     set_rates(d);
     set_backends(b, &e, d);
-    if (d->n_backends > DEPLOYMENT_BACKENDS_MAX) {
+    if (d->n_backends > DEPLOYMENT_BACKENDS_MAX)
         fields_refuse(
             &e.top, "properties/model",
             "%zu backends within reach may serve it, of which a call can choose among %d; "
             "let some of the pools serve other models, or put servers behind one url",
             d->n_backends, DEPLOYMENT_BACKENDS_MAX);
-        return e.r.status;
-    }
-    char *key = build_alloc(b, DEPLOYMENT_KEY_MAX, 1);
-    map_put(&b->s->by_deployment, deployment_key(account, d->name, key), d);
-    return ST_OK;
+    return e.r.status;
 }

@@ -4,11 +4,11 @@
 #include <stdio.h>
 
 enum status build_location(struct build *b, const struct resource *res) {
-    struct location *l = &b->s->locations[b->s->n_locations];
+    struct location *l = &b->g->locations[b->g->n_locations];
     struct entry e;
     struct fields p;
     entry_begin(b, &e, res);
-    *l = (struct location){.index = b->s->n_locations++,
+    *l = (struct location){.index = b->g->n_locations++,
                            .id = build_keep(b, res->id_text),
                            .name = build_keep(b, resource_id_name(&res->id))};
     l->display_name = l->name;
@@ -19,7 +19,7 @@ enum status build_location(struct build *b, const struct resource *res) {
             l->data_zone = build_keep(b, l->data_zone);
         fields_end(&p);
     }
-    map_put(&b->by_key, res->key, l);
+    map_put(&b->g->by_key, build_keep(b, res->key), l);
     return entry_end(&e);
 }
 
@@ -35,7 +35,7 @@ static void read_pool_model(struct build *b, struct fields *pool, struct json_va
     fields_str(&f, "version", 0, RESOURCE_NAME_MAX, &m->version);
     fields_require(&f, "name", has_name, "name a model of the catalog");
     fields_end(&f);
-    if (has_name && !catalog_find(&b->s->catalog, m->format, m->name, m->version))
+    if (has_name && !catalog_find(&b->g->catalog, m->format, m->name, m->version))
         fields_refuse(&f, "name",
                       "the catalog has no model \"%.*s.%.*s.%.*s\"; add a resource with the id "
                       "/providers/Weir.Capacity/models/%.*s.%.*s.%.*s",
@@ -63,11 +63,11 @@ static void read_pool_models(struct build *b, struct fields *p, struct pool *poo
 }
 
 enum status build_pool(struct build *b, const struct resource *res) {
-    struct pool *pool = &b->s->pools[b->s->n_pools];
+    struct pool *pool = &b->g->pools[b->g->n_pools];
     struct entry e;
     struct fields p;
     entry_begin(b, &e, res);
-    *pool = (struct pool){.index = b->s->n_pools++,
+    *pool = (struct pool){.index = b->g->n_pools++,
                           .id = build_keep(b, res->id_text),
                           .name = build_keep(b, resource_id_name(&res->id))};
     pool->location = entry_location(b, &e);
@@ -78,7 +78,7 @@ enum status build_pool(struct build *b, const struct resource *res) {
     } else {
         fields_require(&e.top, "properties", false, "it holds ptus and models");
     }
-    map_put(&b->by_key, res->key, pool);
+    map_put(&b->g->by_key, build_keep(b, res->key), pool);
     return entry_end(&e);
 }
 
@@ -161,12 +161,12 @@ static void read_backend(struct build *b, struct entry *e, struct fields *p, str
 }
 
 enum status build_backend(struct build *b, const struct resource *res) {
-    struct backend *be = &b->s->backends[b->s->n_backends];
-    struct pool *pool = build_parent(b, res);
+    struct backend *be = &b->g->backends[b->g->n_backends];
+    struct pool *pool = map_get(&b->g->by_key, build_parent_key(res));
     struct entry e;
     struct fields p;
     entry_begin(b, &e, res);
-    *be = (struct backend){.index = b->s->n_backends++,
+    *be = (struct backend){.index = b->g->n_backends++,
                            .id = build_keep(b, res->id_text),
                            .name = build_keep(b, resource_id_name(&res->id)),
                            .pool = pool,

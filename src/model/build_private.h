@@ -8,12 +8,15 @@
  * resource refers to is there already. */
 struct build {
     struct snapshot *s;
+    struct ground *g;              /* of the snapshot */
+    struct arena *memory;          /* of what is being compiled: the ground's or an account's */
+    bool is_patch;                 /* the ground is done, and others read it */
     const struct resource **items; /* owned; by type and key */
     size_t n, n_of_type[RESOURCE_TYPE_COUNT];
+    size_t at; /* the position of the item that is being compiled */
+    size_t first_free_slot;
     const struct secret_reader *secrets;
     struct problem *why;
-    struct map by_key;   /* key of a resource to its struct */
-    struct map servings; /* of build_account.c */
 };
 
 /* One resource while it is read. */
@@ -23,13 +26,12 @@ struct entry {
     struct fields top;
 };
 
-/* Zeroed memory and copies of texts that live as long as the snapshot. */
+/* Zeroed memory and copies of texts that live as long as what is being compiled. */
 void *build_alloc(struct build *b, size_t count, size_t size);
 struct str build_keep(struct build *b, struct str s);
 
-/* The struct of the resource whose key is this one's without the last two parts; NULL when there is
- * none. */
-void *build_parent(const struct build *b, const struct resource *res);
+/* The key of the resource that this one belongs to: its own without the last two parts. */
+struct str build_parent_key(const struct resource *res);
 
 /* Begins to read a resource: the members that each may have are known already. */
 void entry_begin(struct build *b, struct entry *e, const struct resource *res);

@@ -8,21 +8,74 @@ struct str lower_str(struct str s, char *out) {
     return (struct str){out, s.n};
 }
 
-struct str deployment_key(const struct account *account, struct str name, char *out) {
-    assert(name.n <= RESOURCE_NAME_MAX);
-    uint64_t index = account->index;
-    memcpy(out, &index, 8);
-    lower_str(name, out + 8);
-    return (struct str){out, 8 + name.n};
+/* --- what is counted --- */
+
+/* True when it was the last reference. Release, so that our reads are done before the free; acquire,
+ * so that those of the others are. */
+static bool is_last(_Atomic(int64_t) *n_refs) {
+    return atomic_fetch_sub_explicit(n_refs, 1, memory_order_acq_rel) == 1;
+}
+
+struct ground *ground_new(const struct siphash_key *hash) {
+    struct ground *g = xcalloc(1, sizeof *g);
+    atomic_init(&g->n_refs, 1);
+    g->hash = *hash;
+    arena_init(&g->memory, NULL, 0, SIZE_MAX);
+    map_init(&g->by_key, hash);
+    map_init(&g->servings, hash);
+    catalog_init(&g->catalog, &g->memory, hash);
+    return g;
+}
+
+struct ground *ground_ref(struct ground *g) {
+    atomic_fetch_add_explicit(&g->n_refs, 1, memory_order_relaxed);
+    return g;
+}
+
+void ground_unref(struct ground *g) {
+    if (!is_last(&g->n_refs))
+        return;
+    catalog_destroy(&g->catalog);
+    map_destroy(&g->by_key);
+    map_destroy(&g->servings);
+    arena_destroy(&g->memory);
+    free(g);
+}
+
+struct account_block *account_block_new(void) {
+    struct account_block *b = xcalloc(1, sizeof *b);
+    atomic_init(&b->n_refs, 1);
+    arena_init(&b->memory, NULL, 0, SIZE_MAX);
+    return b;
+}
+
+/* Those outside see accounts as what nobody changes; the count is ours. */
+static struct account_block *block_of(const struct account *a) {
+    return CONTAINER_OF((struct account *)(uintptr_t)a, struct account_block, account);
+}
+
+const struct account *account_ref(const struct account *a) {
+    atomic_fetch_add_explicit(&block_of(a)->n_refs, 1, memory_order_relaxed);
+    return a;
+}
+
+void account_unref(const struct account *a) {
+    if (!a || !is_last(&block_of(a)->n_refs))
+        return;
+    struct account_block *b = block_of(a);
+    arena_destroy(&b->memory);
+    free(b);
 }
 
 static void snapshot_free(struct snapshot *s) {
-    map_destroy(&s->by_subdomain);
-    map_destroy(&s->by_deployment);
-    catalog_destroy(&s->catalog);
+    for (size_t i = 0; i < s->n_slots; i++) {
+        if (s->blocks[i])
+            account_unref(&s->blocks[i]->account);
+    }
+    free(s->blocks);
+    free(s->index.entries);
     warnings_destroy(&s->warnings);
-    arena_destroy(&s->memory);
-    free(s->keys);
+    ground_unref(s->ground);
     free(s);
 }
 
@@ -33,10 +86,14 @@ struct snapshot *snapshot_ref(struct snapshot *s) {
 }
 
 void snapshot_unref(struct snapshot *s) {
-    /* Release, so that our reads are done before the free; acquire, so that those of the others
-     * are. */
-    if (s && atomic_fetch_sub_explicit(&s->n_refs, 1, memory_order_acq_rel) == 1)
+    if (s && is_last(&s->n_refs))
         snapshot_free(s);
+}
+
+/* --- what there is --- */
+
+bool snapshot_is_patch_of(const struct snapshot *s, const struct snapshot *before) {
+    return s->ground == before->ground;
 }
 
 const struct warnings *snapshot_warnings(const struct snapshot *s) {
@@ -44,55 +101,56 @@ const struct warnings *snapshot_warnings(const struct snapshot *s) {
 }
 
 const struct catalog *snapshot_catalog(const struct snapshot *s) {
-    return &s->catalog;
+    return &s->ground->catalog;
 }
 
 const struct location *snapshot_locations(const struct snapshot *s, size_t *n) {
-    *n = s->n_locations;
-    return s->locations;
+    *n = s->ground->n_locations;
+    return s->ground->locations;
 }
 
 const struct pool *snapshot_pools(const struct snapshot *s, size_t *n) {
-    *n = s->n_pools;
-    return s->pools;
+    *n = s->ground->n_pools;
+    return s->ground->pools;
 }
 
 const struct backend *snapshot_backends(const struct snapshot *s, size_t *n) {
-    *n = s->n_backends;
-    return s->backends;
+    *n = s->ground->n_backends;
+    return s->ground->backends;
 }
 
-const struct account *snapshot_accounts(const struct snapshot *s, size_t *n) {
-    *n = s->n_accounts;
-    return s->accounts;
+size_t snapshot_n_slots(const struct snapshot *s) {
+    return s->n_slots;
 }
 
-const struct deployment *snapshot_deployments(const struct snapshot *s, size_t *n) {
-    *n = s->n_deployments;
-    return s->deployments;
+const struct account *snapshot_account_at(const struct snapshot *s, size_t slot) {
+    assert(slot < s->n_slots);
+    return s->blocks[slot] ? &s->blocks[slot]->account : NULL;
 }
 
-/* The slot of a key, or the free one where it belongs. Only a full match of the keyed hash looks at
- * the key's bytes, so timing tells nothing about keys that nearly match. */
-static struct key_slot *find_key(const struct snapshot *s, struct str key) {
-    uint64_t hash = siphash(&s->hash, key.p, key.n);
-    for (size_t i = hash & (s->n_key_slots - 1);; i = (i + 1) & (s->n_key_slots - 1)) {
-        struct key_slot *slot = &s->keys[i];
-        if (!slot->account || (slot->hash == hash && str_eq_secret(slot->key, key)))
-            return slot;
+bool snapshot_next_account(const struct snapshot *s, size_t *at, const struct account **out) {
+    while (*at < s->n_slots) {
+        const struct account_block *b = s->blocks[(*at)++];
+        if (b) {
+            *out = &b->account;
+            return true;
+        }
     }
+    return false;
 }
 
-bool snapshot_put_key(struct snapshot *s, struct str key, const struct account *account) {
-    struct key_slot *slot = find_key(s, key);
-    if (slot->account)
-        return false;
-    *slot = (struct key_slot){siphash(&s->hash, key.p, key.n), key, account};
-    return true;
+size_t snapshot_n_accounts(const struct snapshot *s) {
+    return s->n_accounts;
 }
+
+size_t snapshot_n_deployments(const struct snapshot *s) {
+    return s->n_deployments;
+}
+
+/* --- lookups --- */
 
 const struct account *snapshot_account_by_key(const struct snapshot *s, struct str key) {
-    return key.n > 0 ? find_key(s, key)->account : NULL;
+    return snapshot_find(s, ACCOUNT_KEY1, key);
 }
 
 const struct account *snapshot_account_by_host(const struct snapshot *s, struct str host) {
@@ -102,13 +160,25 @@ const struct account *snapshot_account_by_host(const struct snapshot *s, struct 
         n++;
     if (n == 0 || n > sizeof label)
         return NULL;
-    return map_get(&s->by_subdomain, lower_str((struct str){host.p, n}, label));
+    return snapshot_find(s, ACCOUNT_SUBDOMAIN, lower_str((struct str){host.p, n}, label));
 }
 
-const struct deployment *snapshot_deployment(const struct snapshot *s,
-                                             const struct account *account, struct str name) {
-    char key[DEPLOYMENT_KEY_MAX];
-    if (name.n == 0 || name.n > RESOURCE_NAME_MAX)
+const struct deployment *account_deployment(const struct account *account, struct str name) {
+    char wanted[RESOURCE_NAME_MAX], text[RESOURCE_NAME_MAX];
+    if (name.n > sizeof wanted)
         return NULL;
-    return map_get(&s->by_deployment, deployment_key(account, name, key));
+    name = lower_str(name, wanted);
+    size_t low = 0, high = account->n_deployments;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        const struct deployment *d = &account->deployments[middle];
+        int order = str_cmp(lower_str(d->name, text), name);
+        if (order == 0)
+            return d;
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return NULL;
 }

@@ -10,7 +10,12 @@
  * A snapshot is built in one go from a set of resources, or not at all. Afterwards nothing in it
  * changes, so any thread may read it while it holds a reference. All pointers and texts in the
  * structs below live as long as the snapshot; what must outlive it is kept by id (room live).
- * Indexes are dense, 0 .. count - 1, and depend on nothing but the ids of the resources.
+ *
+ * It has two parts. What the operator has (models, locations, pools, backends) is compiled as one.
+ * What is sold is compiled account by account: a snapshot that is made from another one by
+ * snapshot_patch shares with it all accounts that did not change, each counted. So a change costs
+ * what changes, and a pointer to an account that is the same in two snapshots says that nothing in
+ * it differs.
  */
 struct snapshot;
 
@@ -78,13 +83,16 @@ struct backend {
 
 /* An "Azure OpenAI resource": the unit that has keys. */
 struct account {
-    size_t index;
+    /* Its place in every snapshot that has it, below snapshot_n_slots; of two accounts that one
+     * snapshot has, never the same. */
+    size_t slot;
+    struct str key; /* the id in lower case */
     struct str id, name, subscription, resource_group;
     struct str kind; /* "OpenAI" or "AIServices" */
     const struct location *location;
     struct str subdomain;                 /* lower case; "" when it has none */
     struct str keys[2];                   /* secret; "" when not given */
-    const struct deployment *deployments; /* side by side */
+    const struct deployment *deployments; /* side by side, in order of their lower-case names */
     size_t n_deployments;
 };
 
@@ -93,7 +101,7 @@ enum { DEPLOYMENT_BACKENDS_MAX = 64 };
 
 /* A model under a name, with a size. */
 struct deployment {
-    size_t index;
+    size_t index; /* among those of its account */
     struct str id, name;
     const struct account *account;
     const struct model *model;
@@ -147,21 +155,50 @@ enum status snapshot_build(const struct resources *set, const struct secret_read
                            const struct siphash_key *hash, struct snapshot **out,
                            struct problem *why) MUST_USE;
 
+/*
+ * The snapshot in which some accounts are other than in `before`, at the cost of those. Gone from it
+ * are the accounts whose keys (resource_id_key) are named; then those of `set` are added, each with
+ * all its deployments, and take the place of the ones that had their ids. Any other resource in the
+ * set is refused: what the operator has is compiled by snapshot_build alone. Else as there, and it
+ * says the same as what snapshot_build would make of the whole; only slots may differ.
+ */
+enum status snapshot_patch(struct snapshot *before, const struct str *gone, size_t n_gone,
+                           const struct resources *set, const struct secret_reader *secrets,
+                           struct snapshot **out, struct problem *why) MUST_USE;
+
 /* References may be taken and given back by any thread; the last one frees. Both accept NULL. */
 struct snapshot *snapshot_ref(struct snapshot *s);
 void snapshot_unref(struct snapshot *s);
 
-/* Remarks about what was accepted: unknown fields, deployments without backends. */
+/* Whether both were made from one state of what the operator has: then their locations, pools and
+ * backends are the same structs. */
+bool snapshot_is_patch_of(const struct snapshot *s, const struct snapshot *before);
+
+/* Remarks about what was accepted: unknown fields, deployments without backends. After snapshot_patch
+ * only about what it compiled. */
 const struct warnings *snapshot_warnings(const struct snapshot *s);
 
 const struct catalog *snapshot_catalog(const struct snapshot *s);
 
-/* The arrays, whose positions are the indexes. */
+/* The arrays, whose positions are the indexes. They depend on nothing but the ids of the resources. */
 const struct location *snapshot_locations(const struct snapshot *s, size_t *n);
 const struct pool *snapshot_pools(const struct snapshot *s, size_t *n);
 const struct backend *snapshot_backends(const struct snapshot *s, size_t *n);
-const struct account *snapshot_accounts(const struct snapshot *s, size_t *n);
-const struct deployment *snapshot_deployments(const struct snapshot *s, size_t *n);
+
+/* The account in a slot, NULL when it is free. */
+size_t snapshot_n_slots(const struct snapshot *s);
+const struct account *snapshot_account_at(const struct snapshot *s, size_t slot);
+
+/* The iterator over all accounts, in order of slots: *at starts at 0. False at the end. */
+bool snapshot_next_account(const struct snapshot *s, size_t *at, const struct account **out);
+
+size_t snapshot_n_accounts(const struct snapshot *s);
+size_t snapshot_n_deployments(const struct snapshot *s);
+
+/* Keeps an account of a snapshot, with its deployments, beyond it: but for location, model and
+ * backends, which go with the snapshots. Any thread; the last one frees. */
+const struct account *account_ref(const struct account *a);
+void account_unref(const struct account *a); /* accepts NULL */
 
 /*
  * Lookups; NULL when there is none. Both keys of an account find it, compared in a time that does
@@ -171,8 +208,7 @@ const struct deployment *snapshot_deployments(const struct snapshot *s, size_t *
  */
 const struct account *snapshot_account_by_key(const struct snapshot *s, struct str key);
 const struct account *snapshot_account_by_host(const struct snapshot *s, struct str host);
-const struct deployment *snapshot_deployment(const struct snapshot *s,
-                                             const struct account *account, struct str name);
+const struct deployment *account_deployment(const struct account *account, struct str name);
 
 /* The effective configuration as a list of resources, defaults filled in, secrets as "***", and of
  * the models only those of the operator. For `weir config print`. */

@@ -4,14 +4,14 @@
 #include <stdlib.h>
 
 void *build_alloc(struct build *b, size_t count, size_t size) {
-    void *p = arena_alloc(&b->s->memory, count * size);
+    void *p = arena_alloc(b->memory, count * size);
     assert(p); /* the arena has no ceiling: the resources' texts were bounded before */
     memset(p, 0, count * size);
     return p;
 }
 
 struct str build_keep(struct build *b, struct str s) {
-    return arena_str(&b->s->memory, s);
+    return arena_str(b->memory, s);
 }
 
 void entry_begin(struct build *b, struct entry *e, const struct resource *res) {
@@ -27,11 +27,11 @@ enum status entry_end(struct entry *e) {
     return e->r.status;
 }
 
-void *build_parent(const struct build *b, const struct resource *res) {
+struct str build_parent_key(const struct resource *res) {
     struct str key = res->key;
     for (int slashes = 0; slashes < 2; key.n--)
         slashes += key.p[key.n - 1] == '/';
-    return map_get(&b->by_key, key);
+    return key;
 }
 
 /* "East US" and "eastus" are one location, as in Azure. */
@@ -42,7 +42,7 @@ static const struct location *find_location(const struct build *b, struct str na
         if (name.p[i] != ' ')
             n += lower_str((struct str){name.p + i, 1}, text + n).n;
     }
-    return map_get(&b->by_key, (struct str){text, n});
+    return map_get(&b->g->by_key, (struct str){text, n});
 }
 
 const struct location *entry_location(struct build *b, struct entry *e) {
@@ -113,7 +113,7 @@ static enum status build_group(struct build *b, const struct resource *res) {
 static enum status build_model(struct build *b, const struct resource *res) {
     struct reader r;
     reader_init(&r, res->file, res->pointer, b->why, &b->s->warnings);
-    catalog_add(&b->s->catalog, resource_id_name(&res->id), res->value, &r, true);
+    catalog_add(&b->g->catalog, resource_id_name(&res->id), res->value, &r, true);
     return r.status;
 }
 
@@ -141,42 +141,98 @@ static enum status build_all(struct build *b) {
         [RESOURCE_POOL] = build_pool,          [RESOURCE_BACKEND] = build_backend,
         [RESOURCE_ACCOUNT] = build_account,    [RESOURCE_DEPLOYMENT] = build_deployment,
     };
-    struct snapshot *s = b->s;
-    s->locations = build_alloc(b, b->n_of_type[RESOURCE_LOCATION], sizeof *s->locations);
-    s->pools = build_alloc(b, b->n_of_type[RESOURCE_POOL], sizeof *s->pools);
-    s->backends = build_alloc(b, b->n_of_type[RESOURCE_BACKEND], sizeof *s->backends);
-    s->accounts = build_alloc(b, b->n_of_type[RESOURCE_ACCOUNT], sizeof *s->accounts);
-    s->deployments = build_alloc(b, b->n_of_type[RESOURCE_DEPLOYMENT], sizeof *s->deployments);
-    s->n_key_slots = 16;
-    while (s->n_key_slots < 4 * b->n_of_type[RESOURCE_ACCOUNT]) /* two keys each, half full */
-        s->n_key_slots *= 2;
-    s->keys = xcalloc(s->n_key_slots, sizeof *s->keys);
-    for (size_t i = 0; i < b->n; i++)
-        TRY(builders[b->items[i]->id.type](b, b->items[i]));
+    struct ground *g = b->g;
+    if (!b->is_patch) {
+        g->locations = build_alloc(b, b->n_of_type[RESOURCE_LOCATION], sizeof *g->locations);
+        g->pools = build_alloc(b, b->n_of_type[RESOURCE_POOL], sizeof *g->pools);
+        g->backends = build_alloc(b, b->n_of_type[RESOURCE_BACKEND], sizeof *g->backends);
+    }
+    for (b->at = 0; b->at < b->n; b->at++)
+        TRY(builders[b->items[b->at]->id.type](b, b->items[b->at]));
     return ST_OK;
+}
+
+static enum status build_snapshot(struct build *b, const struct resources *set,
+                                  struct snapshot **out) {
+    b->g = b->s->ground;
+    b->memory = &b->g->memory;
+    sort_resources(b, set);
+    enum status st = build_all(b);
+    free(b->items);
+    if (st == ST_OK)
+        *out = b->s;
+    else
+        snapshot_unref(b->s);
+    return st;
+}
+
+static struct snapshot *snapshot_new(struct ground *g) {
+    struct snapshot *s = xcalloc(1, sizeof *s);
+    atomic_init(&s->n_refs, 1);
+    s->ground = g;
+    return s;
 }
 
 enum status snapshot_build(const struct resources *set, const struct secret_reader *secrets,
                            const struct siphash_key *hash, struct snapshot **out,
                            struct problem *why) {
-    struct build b = {.s = xcalloc(1, sizeof *b.s), .secrets = secrets, .why = why};
-    struct snapshot *s = b.s;
-    atomic_init(&s->n_refs, 1);
-    s->hash = *hash;
-    arena_init(&s->memory, NULL, 0, SIZE_MAX);
-    map_init(&s->by_subdomain, hash);
-    map_init(&s->by_deployment, hash);
-    map_init(&b.by_key, hash);
-    map_init(&b.servings, hash);
-    catalog_init(&s->catalog, &s->memory, hash);
-    sort_resources(&b, set);
-    enum status st = build_all(&b);
-    map_destroy(&b.by_key);
-    map_destroy(&b.servings);
-    free(b.items);
-    if (st == ST_OK)
-        *out = s;
-    else
-        snapshot_unref(s);
-    return st;
+    struct build b = {.s = snapshot_new(ground_new(hash)), .secrets = secrets, .why = why};
+    return build_snapshot(&b, set, out);
+}
+
+/* All accounts of `before`, shared. */
+static struct snapshot *snapshot_copy(const struct snapshot *before) {
+    struct snapshot *s = snapshot_new(ground_ref(before->ground));
+    s->n_slots = s->slots_capacity = before->n_slots;
+    s->n_accounts = before->n_accounts;
+    s->n_deployments = before->n_deployments;
+    s->blocks = xcalloc(s->n_slots, sizeof(struct account_block *));
+    for (size_t i = 0; i < s->n_slots; i++) {
+        s->blocks[i] = before->blocks[i];
+        if (s->blocks[i])
+            account_ref(&s->blocks[i]->account);
+    }
+    account_index_copy(&s->index, &before->index);
+    return s;
+}
+
+static void forget_account(struct snapshot *s, struct str key) {
+    const struct account *a = snapshot_find(s, ACCOUNT_ID, key);
+    if (!a)
+        return;
+    snapshot_index_take(s, a);
+    s->blocks[a->slot] = NULL;
+    s->n_accounts--;
+    s->n_deployments -= a->n_deployments;
+    account_unref(a);
+}
+
+/* What is sold stands on what the operator has, never the other way round. */
+static enum status refuse_ground(const struct resource *res, struct problem *why) {
+    struct reader r;
+    reader_init(&r, res->file, res->pointer, why, NULL);
+    reader_refuse(&r, "/id", "only accounts and deployments can be changed one by one");
+    return r.status;
+}
+
+enum status snapshot_patch(struct snapshot *before, const struct str *gone, size_t n_gone,
+                           const struct resources *set, const struct secret_reader *secrets,
+                           struct snapshot **out, struct problem *why) {
+    for (size_t i = 0; i < resources_count(set); i++) {
+        const struct resource *res = resources_at(set, i);
+        if (res->id.type != RESOURCE_ACCOUNT && res->id.type != RESOURCE_DEPLOYMENT)
+            return refuse_ground(res, why);
+    }
+    struct build b = {.s = snapshot_copy(before), .is_patch = true, .secrets = secrets, .why = why};
+    for (size_t i = 0; i < n_gone; i++)
+        forget_account(b.s, gone[i]);
+    for (size_t i = 0; i < resources_count(set); i++) {
+        if (resources_at(set, i)->id.type == RESOURCE_ACCOUNT)
+            forget_account(b.s, resources_at(set, i)->key);
+    }
+    TRY(build_snapshot(&b, set, out));
+    struct snapshot *s = *out;
+    while (s->n_slots > 0 && !s->blocks[s->n_slots - 1])
+        s->n_slots--;
+    return ST_OK;
 }

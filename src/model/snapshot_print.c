@@ -2,6 +2,7 @@
 #include "model/snapshot_private.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 static void put_str(struct json_writer *w, const char *key, struct str value) {
     json_key(w, str_of(key));
@@ -188,24 +189,45 @@ static void print_deployment(struct json_writer *w, const struct deployment *d) 
     end_resource(w);
 }
 
+static int by_id(const void *a, const void *b) {
+    const struct account *x = *(const struct account *const *)a;
+    const struct account *y = *(const struct account *const *)b;
+    return str_cmp(x->key, y->key);
+}
+
+/* By their ids: slots tell in which order they came. */
+static const struct account **sort_accounts(const struct snapshot *s) {
+    const struct account **sorted = xcalloc(s->n_accounts, sizeof *sorted), *a;
+    size_t n = 0;
+    for (size_t at = 0; snapshot_next_account(s, &at, &a);)
+        sorted[n++] = a;
+    qsort(sorted, n, sizeof *sorted, by_id);
+    return sorted;
+}
+
 void snapshot_print(const struct snapshot *s, struct json_writer *w) {
+    const struct ground *g = s->ground;
+    const struct account **accounts = sort_accounts(s);
     json_begin_object(w);
     json_key(w, STR("value"));
     json_begin_array(w);
-    for (size_t i = 0; i < s->catalog.n; i++) {
-        if (s->catalog.all[i]->is_own)
-            print_model(w, s->catalog.all[i]);
+    for (size_t i = 0; i < g->catalog.n; i++) {
+        if (g->catalog.all[i]->is_own)
+            print_model(w, g->catalog.all[i]);
     }
-    for (size_t i = 0; i < s->n_locations; i++)
-        print_location(w, &s->locations[i]);
-    for (size_t i = 0; i < s->n_pools; i++)
-        print_pool(w, &s->pools[i]);
-    for (size_t i = 0; i < s->n_backends; i++)
-        print_backend(w, &s->backends[i]);
+    for (size_t i = 0; i < g->n_locations; i++)
+        print_location(w, &g->locations[i]);
+    for (size_t i = 0; i < g->n_pools; i++)
+        print_pool(w, &g->pools[i]);
+    for (size_t i = 0; i < g->n_backends; i++)
+        print_backend(w, &g->backends[i]);
     for (size_t i = 0; i < s->n_accounts; i++)
-        print_account(w, &s->accounts[i]);
-    for (size_t i = 0; i < s->n_deployments; i++)
-        print_deployment(w, &s->deployments[i]);
+        print_account(w, accounts[i]);
+    for (size_t i = 0; i < s->n_accounts; i++) {
+        for (size_t j = 0; j < accounts[i]->n_deployments; j++)
+            print_deployment(w, &accounts[i]->deployments[j]);
+    }
     json_end_array(w);
     json_end_object(w);
+    free(accounts);
 }

@@ -48,32 +48,38 @@ static void put_histogram(const struct ops_source *s, enum metric m, size_t offs
     metrics_put_histogram(out, m, parts, n);
 }
 
-/* One metric of all deployments; `counter` is where it stands, or -1 for those that are computed. */
+/* One metric of one deployment; `counter` is where it stands, or -1 for those that are computed. */
+static void put_deployment(const struct live_deployment *live, const struct deployment *d,
+                           enum metric m, size_t counter, int64_t denominator, int64_t now_ns,
+                           struct buf *out) {
+    struct metric_label labels[3] = {{STR("account"), d->account->name},
+                                     {STR("deployment"), d->name},
+                                     {STR("sku"), sku_names[d->sku]}};
+    if (m == M_UTILIZATION) {
+        if (d->is_provisioned)
+            metrics_put_sample(out, m, labels, 2, bucket_util_ppm(&live->bucket, now_ns), 1000000);
+    } else if (m == M_CAPACITY) {
+        metrics_put_sample(out, m, labels, 3, d->capacity, 1);
+    } else if (m == M_DEPLOYMENT_CALLS) {
+        labels[2] = (struct metric_label){STR("outcome"), STR("admitted")};
+        metrics_put_sample(out, m, labels, 3, metric_read(&live->counters.admitted), 1);
+        labels[2].value = STR("refused");
+        metrics_put_sample(out, m, labels, 3, metric_read(&live->counters.refused), 1);
+    } else {
+        const metric_cell *cell =
+            (const metric_cell *)(const void *)((const char *)&live->counters + counter);
+        metrics_put_sample(out, m, labels, 2, metric_read(cell), denominator);
+    }
+}
+
 static void put_deployments(const struct live_view *v, enum metric m, size_t counter,
                             int64_t denominator, int64_t now_ns, struct buf *out) {
-    size_t n;
-    const struct deployment *d = snapshot_deployments(v->snapshot, &n);
+    const struct account *a;
     metrics_put_header(out, m);
-    for (size_t i = 0; i < n; i++) {
-        const struct live_deployment *live = v->deployments[i];
-        struct metric_label labels[3] = {{STR("account"), d[i].account->name},
-                                         {STR("deployment"), d[i].name},
-                                         {STR("sku"), sku_names[d[i].sku]}};
-        if (m == M_UTILIZATION) {
-            if (d[i].is_provisioned)
-                metrics_put_sample(out, m, labels, 2, bucket_util_ppm(&live->bucket, now_ns),
-                                   1000000);
-        } else if (m == M_CAPACITY) {
-            metrics_put_sample(out, m, labels, 3, d[i].capacity, 1);
-        } else if (m == M_DEPLOYMENT_CALLS) {
-            labels[2] = (struct metric_label){STR("outcome"), STR("admitted")};
-            metrics_put_sample(out, m, labels, 3, metric_read(&live->counters.admitted), 1);
-            labels[2].value = STR("refused");
-            metrics_put_sample(out, m, labels, 3, metric_read(&live->counters.refused), 1);
-        } else {
-            const metric_cell *cell =
-                (const metric_cell *)(const void *)((const char *)&live->counters + counter);
-            metrics_put_sample(out, m, labels, 2, metric_read(cell), denominator);
+    for (size_t at = 0; snapshot_next_account(v->snapshot, &at, &a);) {
+        for (size_t i = 0; i < a->n_deployments; i++) {
+            const struct deployment *d = &a->deployments[i];
+            put_deployment(live_of(v, d), d, m, counter, denominator, now_ns, out);
         }
     }
 }
@@ -147,38 +153,42 @@ static void put_number(struct json_writer *w, struct str key, int64_t value) {
     json_i64_value(w, value);
 }
 
+static void put_debug_one(const struct live_deployment *live, const struct deployment *d,
+                          int64_t now_ns, struct json_writer *w) {
+    json_begin_object(w);
+    json_key(w, STR("id"));
+    json_str_value(w, d->id);
+    put_number(w, STR("capacity"), d->capacity);
+    put_number(w, STR("admitted"), metric_read(&live->counters.admitted));
+    put_number(w, STR("refused"), metric_read(&live->counters.refused));
+    put_number(w, STR("inFlight"), metric_read(&live->counters.in_flight));
+    put_number(w, STR("promptTokens"), metric_read(&live->counters.prompt_tokens));
+    put_number(w, STR("outputTokens"), metric_read(&live->counters.output_tokens));
+    if (d->is_provisioned) {
+        /* Calls go on meanwhile: the level is that of the two numbers beside it. */
+        int64_t finish = atomic_load(&live->bucket.finish_mt);
+        int64_t served = bucket_served_mt(&live->bucket, now_ns);
+        put_number(w, STR("chargedMt"), metric_read(&live->counters.charged_mt));
+        put_number(w, STR("levelMt"), i64_max(0, finish - served));
+        put_number(w, STR("finishMt"), finish);
+        put_number(w, STR("servedMt"), served);
+        put_number(w, STR("depthMt"), bucket_depth_mt(&live->bucket));
+        put_number(w, STR("rateMtPerMinute"), bucket_rate(&live->bucket));
+    }
+    json_end_object(w);
+}
+
 static void put_debug(const struct live_view *v, int64_t now_ns, struct buf *out) {
-    size_t n;
-    const struct deployment *d = snapshot_deployments(v->snapshot, &n);
+    const struct account *a;
     struct json_writer w;
     json_writer_init(&w, out, 0);
     json_begin_object(&w);
     put_number(&w, STR("generation"), v->generation);
     json_key(&w, STR("value"));
     json_begin_array(&w);
-    for (size_t i = 0; i < n; i++) {
-        const struct live_deployment *live = v->deployments[i];
-        json_begin_object(&w);
-        json_key(&w, STR("id"));
-        json_str_value(&w, d[i].id);
-        put_number(&w, STR("capacity"), d[i].capacity);
-        put_number(&w, STR("admitted"), metric_read(&live->counters.admitted));
-        put_number(&w, STR("refused"), metric_read(&live->counters.refused));
-        put_number(&w, STR("inFlight"), metric_read(&live->counters.in_flight));
-        put_number(&w, STR("promptTokens"), metric_read(&live->counters.prompt_tokens));
-        put_number(&w, STR("outputTokens"), metric_read(&live->counters.output_tokens));
-        if (d[i].is_provisioned) {
-            /* Calls go on meanwhile: the level is that of the two numbers beside it. */
-            int64_t finish = atomic_load(&live->bucket.finish_mt);
-            int64_t served = bucket_served_mt(&live->bucket, now_ns);
-            put_number(&w, STR("chargedMt"), metric_read(&live->counters.charged_mt));
-            put_number(&w, STR("levelMt"), i64_max(0, finish - served));
-            put_number(&w, STR("finishMt"), finish);
-            put_number(&w, STR("servedMt"), served);
-            put_number(&w, STR("depthMt"), bucket_depth_mt(&live->bucket));
-            put_number(&w, STR("rateMtPerMinute"), bucket_rate(&live->bucket));
-        }
-        json_end_object(&w);
+    for (size_t at = 0; snapshot_next_account(v->snapshot, &at, &a);) {
+        for (size_t i = 0; i < a->n_deployments; i++)
+            put_debug_one(live_of(v, &a->deployments[i]), &a->deployments[i], now_ns, &w);
     }
     json_end_array(&w);
     json_end_object(&w);

@@ -58,8 +58,9 @@ static struct world *world_get(void) {
     w->settled_mt = w->passed_ms = 0;
     for (size_t i = 0; i < g->view->n_backends; i++)
         balance_backend_init(&g->view->backends[i]->balance, i == 2 ? 2 : 1, 1, 0);
-    for (size_t i = 0; i < g->view->n_deployments; i++) {
-        struct live_deployment *d = g->view->deployments[i];
+    const struct account *a = snapshot_account_by_key(g->view->snapshot, STR(RIG_KEY));
+    for (size_t i = 0; i < a->n_deployments; i++) {
+        struct live_deployment *d = live_of(g->view, &a->deployments[i]);
         int64_t rate = bucket_rate(&d->bucket);
         bucket_init(&d->bucket, rate, d->bucket.window_ms, g->now_ns);
         atomic_store(&d->standard.word, 0);

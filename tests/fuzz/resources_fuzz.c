@@ -16,32 +16,34 @@ static enum status read_secret(void *arg, enum secret_source source, struct str 
     return ST_OK;
 }
 
+static void check_account(const struct snapshot *s, const struct account *a) {
+    size_t n;
+    const struct backend *b = snapshot_backends(s, &n);
+    assert(snapshot_account_at(s, a->slot) == a && a->location);
+    for (int k = 0; k < 2; k++)
+        assert(a->keys[k].n == 0 || snapshot_account_by_key(s, a->keys[k]) == a);
+    for (size_t i = 0; i < a->n_deployments; i++) {
+        const struct deployment *d = &a->deployments[i];
+        assert(d->index == i && d->account == a && d->model && d->capacity > 0);
+        assert(account_deployment(a, d->name) == d);
+        assert((d->rate_mt_per_min > 0) == d->is_provisioned);
+        assert((d->tpm > 0 && d->rpm > 0) != d->is_provisioned);
+        assert(d->model->sizes[d->sku].is_offered);
+        for (size_t j = 0; j < d->n_backends; j++)
+            assert(d->backends[j] == &b[d->backends[j]->index]);
+    }
+}
+
 static void check(const struct snapshot *s) {
-    size_t n_deployments, n_accounts, n_backends, n_pools, n;
-    const struct deployment *d = snapshot_deployments(s, &n_deployments);
-    const struct account *a = snapshot_accounts(s, &n_accounts);
+    size_t n_accounts = 0, n_deployments = 0, n_backends, n_pools, n;
+    const struct account *a;
     const struct backend *b = snapshot_backends(s, &n_backends);
     const struct pool *p = snapshot_pools(s, &n_pools);
-    n = 0;
-    for (size_t i = 0; i < n_accounts; i++) {
-        assert(a[i].index == i && a[i].location);
-        n += a[i].n_deployments;
-        for (int k = 0; k < 2; k++)
-            assert(a[i].keys[k].n == 0 || snapshot_account_by_key(s, a[i].keys[k]) == &a[i]);
-        assert(a[i].subdomain.n == 0 || snapshot_account_by_host(s, a[i].subdomain) == &a[i]);
+    for (size_t at = 0; snapshot_next_account(s, &at, &a); n_accounts++) {
+        check_account(s, a);
+        n_deployments += a->n_deployments;
     }
-    assert(n == n_deployments);
-    for (size_t i = 0; i < n_deployments; i++) {
-        assert(d[i].index == i && d[i].model && d[i].capacity > 0);
-        assert(&d[i] >= d[i].account->deployments);
-        assert(&d[i] < d[i].account->deployments + d[i].account->n_deployments);
-        assert(snapshot_deployment(s, d[i].account, d[i].name) == &d[i]);
-        assert((d[i].rate_mt_per_min > 0) == d[i].is_provisioned);
-        assert((d[i].tpm > 0 && d[i].rpm > 0) != d[i].is_provisioned);
-        assert(d[i].model->sizes[d[i].sku].is_offered);
-        for (size_t j = 0; j < d[i].n_backends; j++)
-            assert(d[i].backends[j] == &b[d[i].backends[j]->index]);
-    }
+    assert(n_accounts == snapshot_n_accounts(s) && n_deployments == snapshot_n_deployments(s));
     n = 0;
     for (size_t i = 0; i < n_pools; i++)
         n += p[i].n_backends;

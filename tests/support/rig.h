@@ -153,13 +153,13 @@ static inline void rig_pass_ms(struct rig *g, int64_t ms) {
 /* A deployment of `acct`. */
 static inline const struct deployment *rig_deployment(const struct rig *g, const char *name) {
     const struct account *a = snapshot_account_by_key(g->view->snapshot, STR(RIG_KEY));
-    const struct deployment *d = snapshot_deployment(g->view->snapshot, a, str_of(name));
+    const struct deployment *d = account_deployment(a, str_of(name));
     assert(d);
     return d;
 }
 
 static inline struct live_deployment *rig_live(const struct rig *g, const char *name) {
-    return g->view->deployments[rig_deployment(g, name)->index];
+    return live_of(g->view, rig_deployment(g, name));
 }
 
 /* V of the bucket. It moves by exactly what is posted, as long as the bucket is not empty. */

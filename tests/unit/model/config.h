@@ -61,4 +61,13 @@ static inline struct snapshot *build_text(const char *text) {
     return s;
 }
 
+/* The first account's: for configurations with one. */
+static inline const struct deployment *deployments_of(const struct snapshot *s, size_t *n) {
+    const struct account *a = NULL;
+    size_t at = 0;
+    bool has_account = snapshot_next_account(s, &at, &a);
+    *n = has_account ? a->n_deployments : 0;
+    return has_account ? a->deployments : NULL;
+}
+
 #endif

@@ -16,7 +16,7 @@ static void compiles_a_small_configuration(void **state) {
     struct snapshot *s =
         build_text("[" DEPLOYMENT "," BACKEND "," POOL "," ACCOUNT "," LOCATION "]");
     size_t n;
-    const struct deployment *d = snapshot_deployments(s, &n);
+    const struct deployment *d = deployments_of(s, &n);
     assert_int_equal(n, 1);
     assert_true(str_eq(d->name, STR("d")) && d->is_provisioned && d->sku == SKU_PROVISIONED);
     assert_true(str_eq(d->model->full_name, STR("gpt-4o-2024-08-06")));
@@ -49,17 +49,17 @@ static void compiles_standard_deployments(void **state) {
             "'model':{'name':'GPT-4O'}") "," DEPLOYMENT_OF("c", STANDARD_10,
                                                            "'model':{'name':'text-embedding-3-small'}") "]");
     const struct account *a = snapshot_account_by_host(s, STR("acct.example"));
-    const struct deployment *d = snapshot_deployment(s, a, STR("a"));
+    const struct deployment *d = account_deployment(a, STR("a"));
     assert_true(!d->is_provisioned && d->is_strict);
     assert_int_equal(d->tpm, 10000);
     assert_int_equal(d->rpm, 60);
     assert_int_equal(d->rate_mt_per_min, 0);
     assert_int_equal(d->depth_window_ms, 0);
-    d = snapshot_deployment(s, a, STR("b"));
+    d = account_deployment(a, STR("b"));
     assert_true(d->sku == SKU_GLOBAL_STANDARD && d->tpm == 7000 && !d->is_strict);
     /* No version asked for: the newest. */
     assert_true(str_eq(d->model->version, STR("2024-11-20")) && d->n_backends == 1);
-    d = snapshot_deployment(s, a, STR("c"));
+    d = account_deployment(a, STR("c"));
     assert_true(d->model->kind == MODEL_EMBEDDING && d->n_backends == 0);
     assert_true(str_eq(d->model->full_name, STR("text-embedding-3-small")));
     /* Nobody serves it, which is allowed but worth a word. */
@@ -100,7 +100,7 @@ static void reaches_the_pools_that_the_sku_allows(void **state) {
                  cases[i].sku, cases[i].model);
         struct snapshot *s = build_text(text);
         size_t n;
-        const struct deployment *d = snapshot_deployments(s, &n);
+        const struct deployment *d = deployments_of(s, &n);
         assert_int_equal(d->n_backends, cases[i].n_backends);
         for (size_t j = 1; j < d->n_backends; j++)
             assert_true(d->backends[j - 1]->index < d->backends[j]->index);
@@ -129,12 +129,12 @@ static void finds_accounts_and_deployments(void **state) {
     assert_null(snapshot_account_by_host(s, STR(".acct")));
     assert_null(snapshot_account_by_host(s, STR("a-label-that-is-longer-than-any-that-dns-would-"
                                                 "ever-take-from-anybody-at-all.example")));
-    const struct deployment *d = snapshot_deployment(s, a, STR("chat"));
+    const struct deployment *d = account_deployment(a, STR("chat"));
     assert_true(d && str_eq(d->name, STR("Chat")));
-    assert_ptr_equal(snapshot_deployment(s, a, STR("CHAT")), d);
-    assert_null(snapshot_deployment(s, a, STR("chat2")));
-    assert_null(snapshot_deployment(s, a, STR("")));
-    assert_null(snapshot_deployment(s, other, STR("chat")));
+    assert_ptr_equal(account_deployment(a, STR("CHAT")), d);
+    assert_null(account_deployment(a, STR("chat2")));
+    assert_null(account_deployment(a, STR("")));
+    assert_null(account_deployment(other, STR("chat")));
     snapshot_unref(s);
 }
 
@@ -236,7 +236,7 @@ static void adds_and_changes_models(void **state) {
                                                                                   "'name':'ProvisionedManaged','capacity':15",
                                                                                   GPT_4O) "]");
     size_t n;
-    const struct deployment *d = snapshot_deployments(s, &n);
+    const struct deployment *d = deployments_of(s, &n);
     assert_true(n == 2 && str_eq(d[0].name, STR("g")));
     assert_int_equal(d[0].output_weight_milli, 4000);
     assert_int_equal(d[0].rate_mt_per_min, 15 * 2500 * 1000);
@@ -421,16 +421,17 @@ static void builds_a_thousand_deployments_in_no_time(void **state) {
     double ms = (double)(clock() - begin) * 1000 / CLOCKS_PER_SEC;
     /* About 12 ms without sanitizers, on a slow machine. */
     assert_true(ms < 1000);
-    size_t n;
-    const struct deployment *d = snapshot_deployments(s, &n);
-    assert_int_equal(n, 1000);
-    for (size_t i = 0; i < n; i++)
-        assert_true(d[i].index == i && d[i].n_backends == DEPLOYMENT_BACKENDS_MAX &&
-                    snapshot_deployment(s, d[i].account, d[i].name) == &d[i]);
-    const struct account *accounts = snapshot_accounts(s, &n);
-    for (size_t i = 0; i < n; i++)
+    const struct account *a;
+    size_t n = 0;
+    for (size_t at = 0; snapshot_next_account(s, &at, &a);) {
         for (int k = 0; k < 2; k++)
-            assert_ptr_equal(snapshot_account_by_key(s, accounts[i].keys[k]), &accounts[i]);
+            assert_ptr_equal(snapshot_account_by_key(s, a->keys[k]), a);
+        for (size_t i = 0; i < a->n_deployments; i++, n++)
+            assert_true(a->deployments[i].n_backends == DEPLOYMENT_BACKENDS_MAX &&
+                        account_deployment(a, a->deployments[i].name) == &a->deployments[i]);
+    }
+    assert_int_equal(n, 1000);
+    assert_int_equal(snapshot_n_deployments(s), 1000);
     resources_free(set);
     snapshot_unref(s);
     buf_destroy(&text);
@@ -450,9 +451,11 @@ static void lives_until_the_last_reference_is_given_back(void **state) {
 static void builds_nothing_from_nothing(void **state) {
     (void)state;
     struct snapshot *s = build_text("[]");
-    size_t n = 7;
-    snapshot_deployments(s, &n);
-    assert_int_equal(n, 0);
+    const struct account *a;
+    size_t at = 0;
+    assert_false(snapshot_next_account(s, &at, &a));
+    assert_int_equal(snapshot_n_accounts(s), 0);
+    assert_int_equal(snapshot_n_deployments(s), 0);
     assert_null(snapshot_account_by_key(s, STR("x")));
     assert_null(snapshot_account_by_host(s, STR("x")));
     snapshot_unref(s);
