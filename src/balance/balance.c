@@ -167,7 +167,7 @@ int balance_pick(struct balance_backend *const *candidates, size_t n, const stru
     assert(n <= BALANCE_BACKENDS_MAX);
     struct balance_ask now = *ask;
     for (;;) {
-        struct view ok[BALANCE_BACKENDS_MAX];
+        struct view ok[BALANCE_BACKENDS_MAX] UNINITIALIZED;
         size_t n_ok = view_all(candidates, n, &now, ok);
         if (n_ok == 0)
             return -1;

@@ -43,19 +43,15 @@ void call_init(struct call *c, const struct call_env *env, int64_t start_ns,
 void call_destroy(struct call *c) {
     assert(c->state == CALL_NEW || c->state == CALL_SETTLED);
     buf_destroy(&c->body);
-    buf_destroy(&c->caller_fields);
-    buf_destroy(&c->send_head);
-    buf_destroy(&c->model_text);
+    buf_destroy(&c->sent);
     buf_destroy(&c->reply_body);
     meter_destroy(&c->meter);
 }
 
 /* What was kept to send the request again; not needed once an answer has begun. The body is the
  * gateway's to take. */
-static void drop_request(struct call *c) {
-    buf_destroy(&c->caller_fields);
-    buf_destroy(&c->send_head);
-    buf_destroy(&c->model_text);
+static void drop_request(struct call *c, const struct call_env *env) {
+    shelf_give(env->shelf, &c->sent);
     c->n_send = 0;
 }
 
@@ -229,7 +225,7 @@ enum call_action call_refuse(struct call *c, enum status st, const struct proble
 static enum call_action give_up(struct call *c, const struct call_env *env, enum status st,
                                 const struct problem *why) {
     settle(c, env, st, false);
-    drop_request(c);
+    drop_request(c, env);
     return call_refuse(c, st, why);
 }
 
@@ -279,7 +275,7 @@ static struct str host_name(struct str host) {
 }
 
 static struct str bearer_of(const struct http_head *head) {
-    struct str field = http_head_get(head, STR("authorization"));
+    struct str field = http_head_find(head, HTTP_AUTHORIZATION);
     return str_istarts(field, STR("bearer ")) ? str_trim(str_skip(field, 7)) : STR("");
 }
 
@@ -290,7 +286,7 @@ static enum status named_account(const struct call *c, const struct http_head *h
     const struct snapshot *s = c->view->snapshot;
     struct str name = c->route.account;
     const struct account *a;
-    *out = snapshot_account_by_host(s, host_name(http_head_get(head, STR("host"))));
+    *out = snapshot_account_by_host(s, host_name(http_head_find(head, HTTP_HOST)));
     if (!name.p)
         return ST_OK;
     for (size_t at = 0; snapshot_next_account(s, &at, &a);) {
@@ -340,7 +336,7 @@ static enum status authenticate_token(struct call *c, const struct call_guard *g
  */
 static enum status authenticate(struct call *c, const struct call_env *env,
                                 const struct http_head *head, struct problem *why) {
-    struct str key = http_head_get(head, STR("api-key"));
+    struct str key = http_head_find(head, HTTP_API_KEY);
     struct str bearer = key.n ? STR("") : bearer_of(head);
     const struct account *named;
     TRY(named_account(c, head, &named));
@@ -354,7 +350,7 @@ static enum status authenticate(struct call *c, const struct call_env *env,
 }
 
 static void keep_client_id(struct call *c, const struct http_head *head) {
-    struct str id = http_head_get(head, STR("x-ms-client-request-id"));
+    struct str id = http_head_find(head, HTTP_X_MS_CLIENT_REQUEST_ID);
     if (id.n == 0)
         return;
     size_t n = size_min(id.n, CALL_CLIENT_ID_MAX);
@@ -533,7 +529,7 @@ static enum call_action try_another(struct call *c, const struct call_env *env, 
     end_attempt(c, outcome);
     c->was_busy |= st == ST_UPSTREAM_BUSY;
     if (choose(c, env)) {
-        forward_prepare(c, NULL);
+        forward_prepare(c, env, NULL);
         return CALL_SEND;
     }
     if (c->was_busy || is_any_waiting(c))
@@ -583,32 +579,31 @@ enum call_action call_submit(struct call *c, const struct call_env *env,
         refusal_describe(c, ST_UPSTREAM_BUSY, &why);
         return give_up(c, env, ST_UPSTREAM_BUSY, &why);
     }
-    forward_prepare(c, head);
+    forward_prepare(c, env, head);
     return CALL_SEND;
 }
 
 /* --- the answer --- */
 
-static int64_t field_i64(const struct http_head *head, struct str name, int64_t otherwise) {
+static int64_t field_i64(const struct http_head *head, enum http_name id, int64_t otherwise) {
     int64_t n;
-    struct str value = http_head_get(head, name);
+    struct str value = http_head_find(head, id);
     return value.n && str_to_i64(value, &n) && n >= 0 ? n : otherwise;
 }
 
 /* What the backend says about its own limits, for the balancer. */
 static void read_limits(struct call *c, const struct http_head *head) {
-    int64_t seconds = field_i64(head, STR("retry-after"), 0);
+    int64_t seconds = field_i64(head, HTTP_RETRY_AFTER, 0);
     c->attempt_retry_ms =
-        field_i64(head, STR("retry-after-ms"), i64_min(seconds, INT64_C(86400)) * 1000);
-    int64_t tokens = field_i64(head, STR("x-ratelimit-remaining-tokens"), -1);
+        field_i64(head, HTTP_RETRY_AFTER_MS, i64_min(seconds, INT64_C(86400)) * 1000);
+    int64_t tokens = field_i64(head, HTTP_REMAINING_TOKENS, -1);
     /* In the unit of the estimate that it is compared with. */
     c->attempt_remaining = tokens < 0 ? -1 : i64_min(tokens, RESERVATION_TOKENS_MAX) * 1000;
-    c->attempt_reset_ms =
-        i64_min(field_i64(head, STR("x-ratelimit-reset-tokens"), 0), INT64_C(86400)) * 1000;
+    c->attempt_reset_ms = i64_min(field_i64(head, HTTP_RESET_TOKENS, 0), INT64_C(86400)) * 1000;
 }
 
 static bool is_event_stream(const struct http_head *head) {
-    return str_istarts(http_head_get(head, STR("content-type")), STR("text/event-stream"));
+    return str_istarts(http_head_find(head, HTTP_CONTENT_TYPE), STR("text/event-stream"));
 }
 
 enum call_action call_on_head(struct call *c, const struct call_env *env,
@@ -636,7 +631,7 @@ enum call_action call_on_head(struct call *c, const struct call_env *env,
     bool strips = c->request.is_stream && !c->request.wants_usage;
     meter_destroy(&c->meter);
     meter_init(&c->meter, c->route.op, is_event_stream(head), strips);
-    drop_request(c);
+    drop_request(c, env);
     if (!is_draining)
         c->state = CALL_ANSWERING;
     return CALL_FORWARD;

@@ -42,6 +42,7 @@ struct call_env {
     struct balance_rng *rng;
     const struct call_guard *guard;   /* NULL: keys alone */
     struct prompt_counters *counters; /* the loop's; NULL: prompts are estimated */
+    struct shelf *shelf;              /* the loop's memory for short texts; NULL: the heap */
 };
 
 enum call_action {
@@ -105,9 +106,8 @@ struct call {
     int64_t attempt_retry_ms, attempt_remaining, attempt_reset_ms;
 
     struct buf body; /* the caller's request body, owned; of no use once an answer has begun */
-    struct buf caller_fields; /* the caller's fields that every attempt sends, owned */
-    struct buf send_head;     /* of the upstream request, owned */
-    struct buf model_text;    /* what replaces `model` in the body, owned */
+    struct buf sent; /* our part of what goes to the backend, owned; likewise */
+    size_t n_caller_fields;
     struct iovec send[CALL_IOV];
     int n_send;
     struct meter meter;

@@ -6,7 +6,7 @@
 
 /* forward.c: lays out `send` for the backend at hand. `head` is NULL on a further attempt: what the
  * caller's head gives was kept from the first, since the parsed body is gone by then. */
-void forward_prepare(struct call *c, const struct http_head *head);
+void forward_prepare(struct call *c, const struct call_env *env, const struct http_head *head);
 
 /* refusal.c: the text of a refusal by a limit. */
 void refusal_describe(const struct call *c, enum status st, struct problem *why);

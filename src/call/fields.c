@@ -50,45 +50,22 @@ void call_put_reply_fields(const struct call *c, struct buf *out) {
 }
 
 /* The backend's fields that the caller must not take for ours, or that we write ourselves. */
-static bool is_backends_own(struct str name) {
-    if (str_istarts(name, STR("x-ratelimit-")))
-        return true;
-    switch (name.n) {
-    case 4:
-        return str_ieq(name, STR("date")) || http_is_hop_by_hop(name);
-    case 6:
-        return str_ieq(name, STR("server")) || http_is_hop_by_hop(name);
-    case 7:
-        return str_ieq(name, STR("alt-svc")) || http_is_hop_by_hop(name);
-    case 10:
-        return str_ieq(name, STR("set-cookie")) || http_is_hop_by_hop(name);
-    case 11:
-        return str_ieq(name, STR("retry-after")) || str_ieq(name, STR("x-ms-region"));
-    case 12:
-        return str_ieq(name, STR("x-request-id"));
-    case 14:
-        return str_ieq(name, STR("retry-after-ms")) || http_is_hop_by_hop(name);
-    case 15:
-        return str_ieq(name, STR("apim-request-id"));
-    case 20:
-        return str_ieq(name, STR("x-ms-deployment-name"));
-    case 22:
-        return str_ieq(name, STR("x-content-type-options")) ||
-               str_ieq(name, STR("x-ms-client-request-id"));
-    case 25:
-        return str_ieq(name, STR("strict-transport-security"));
-    case 35:
-        return str_ieq(name, STR("azure-openai-deployment-utilization"));
-    default:
-        return http_is_hop_by_hop(name);
-    }
+static bool is_backends_own(const struct http_field *f) {
+    static const uint64_t own =
+        HTTP_HOP_BY_HOP | HTTP_SET(HTTP_DATE) | HTTP_SET(HTTP_SERVER) | HTTP_SET(HTTP_ALT_SVC) |
+        HTTP_SET(HTTP_SET_COOKIE) | HTTP_SET(HTTP_RETRY_AFTER) | HTTP_SET(HTTP_RETRY_AFTER_MS) |
+        HTTP_SET(HTTP_X_MS_REGION) | HTTP_SET(HTTP_X_REQUEST_ID) | HTTP_SET(HTTP_APIM_REQUEST_ID) |
+        HTTP_SET(HTTP_DEPLOYMENT_NAME) | HTTP_SET(HTTP_X_CONTENT_TYPE_OPTIONS) |
+        HTTP_SET(HTTP_X_MS_CLIENT_REQUEST_ID) | HTTP_SET(HTTP_STRICT_TRANSPORT_SECURITY) |
+        HTTP_SET(HTTP_DEPLOYMENT_UTILIZATION);
+    return http_set_has(own, f->id) || str_istarts(f->name, STR("x-ratelimit-"));
 }
 
 void call_put_answer_fields(const struct call *c, const struct http_head *head, struct buf *out) {
     for (size_t i = 0; i < head->n_fields; i++) {
-        struct str name = head->fields[i].name;
-        if (!is_backends_own(name) && !http_is_nominated(head, name))
-            http_put_field(out, name, head->fields[i].value);
+        const struct http_field *f = &head->fields[i];
+        if (!is_backends_own(f) && !http_is_nominated(head, f->name))
+            http_put_field(out, f->name, f->value);
     }
     put_common_fields(c, out);
 }

@@ -1,25 +1,16 @@
 /* forward.c - the request as the backend gets it: its own head, and the body with members spliced. */
 #include "call/call_private.h"
 
-enum { SEND_HEAD_MAX = 96 << 10 };
+enum { SENT_MAX = 128 << 10 };
 
 /* The caller's fields that go no further: those of its connection, its credentials, and what would
  * make the answer unreadable here. */
-static bool stays_here(struct str name) {
-    switch (name.n) {
-    case 6:
-        return http_is_hop_by_hop(name) || str_ieq(name, STR("cookie"));
-    case 7:
-        return http_is_hop_by_hop(name) || str_ieq(name, STR("api-key"));
-    case 12:
-        return str_ieq(name, STR("content-type"));
-    case 13:
-        return str_ieq(name, STR("authorization"));
-    case 15:
-        return str_ieq(name, STR("accept-encoding"));
-    default:
-        return http_is_hop_by_hop(name) || str_istarts(name, STR("x-ms-spillover-"));
-    }
+static bool stays_here(const struct http_field *f) {
+    static const uint64_t staying = HTTP_HOP_BY_HOP | HTTP_SET(HTTP_COOKIE) |
+                                    HTTP_SET(HTTP_API_KEY) | HTTP_SET(HTTP_CONTENT_TYPE) |
+                                    HTTP_SET(HTTP_AUTHORIZATION) | HTTP_SET(HTTP_ACCEPT_ENCODING);
+    return http_set_has(staying, f->id) ||
+           (f->id == HTTP_OTHER && str_istarts(f->name, STR("x-ms-spillover-")));
 }
 
 /* "/v1/chat/completions", or Azure's path with its api-version. */
@@ -44,9 +35,9 @@ static void put_path(struct buf *out, const struct call *c) {
 
 static void put_caller_fields(struct buf *out, const struct http_head *head) {
     for (size_t i = 0; i < head->n_fields; i++) {
-        struct str name = head->fields[i].name;
-        if (!stays_here(name) && !http_is_nominated(head, name))
-            http_put_field(out, name, head->fields[i].value);
+        const struct http_field *f = &head->fields[i];
+        if (!stays_here(f) && !http_is_nominated(head, f->name))
+            http_put_field(out, f->name, f->value);
     }
 }
 
@@ -69,60 +60,55 @@ struct edit {
     struct str text;
 };
 
-/* Lays out the body as slices of the caller's bytes with replacements between, in their order. */
-static void lay_out_body(struct call *c, struct str model_text) {
+enum { EDITS = 2 };
+
+/* What changes in the body, in its order; how many edits. */
+static int list_edits(const struct call *c, struct str model_text, struct edit *edits) {
     const struct request *r = &c->request;
-    struct edit edits[2];
-    int n = 0;
-    if (r->model_at.end)
-        edits[n++] = (struct edit){r->model_at.begin, r->model_at.end, model_text};
-    else
-        edits[n++] = (struct edit){r->open_at, r->open_at, model_text};
-    if (must_ask_for_usage(c)) {
-        struct edit e = {r->ask_at.begin, r->ask_at.end, r->ask_text};
-        if (e.begin < edits[0].begin) {
-            edits[n++] = edits[0];
-            edits[0] = e;
-        } else {
-            edits[n++] = e;
-        }
+    edits[0] = r->model_at.end ? (struct edit){r->model_at.begin, r->model_at.end, model_text}
+                               : (struct edit){r->open_at, r->open_at, model_text};
+    if (!must_ask_for_usage(c))
+        return 1;
+    edits[1] = (struct edit){r->ask_at.begin, r->ask_at.end, r->ask_text};
+    if (edits[1].begin < edits[0].begin) {
+        struct edit first = edits[1];
+        edits[1] = edits[0];
+        edits[0] = first;
     }
-    size_t at = 0;
-    for (int i = 0; i < n; i++) {
-        c->send[c->n_send++] = (struct iovec){c->body.p + at, edits[i].begin - at};
-        c->send[c->n_send++] = (struct iovec){(char *)(uintptr_t)edits[i].text.p, edits[i].text.n};
-        at = edits[i].end;
-    }
-    c->send[c->n_send++] = (struct iovec){c->body.p + at, c->body.len - at};
+    return 2;
 }
 
-void forward_prepare(struct call *c, const struct http_head *head) {
+static void add_slice(struct call *c, const char *p, size_t n) {
+    c->send[c->n_send++] = (struct iovec){(char *)(uintptr_t)p, n};
+}
+
+/* `sent` holds the caller's fields, which every attempt sends, then the text that replaces `model`, then
+ * the request's head. It may move while it grows, so the slices are laid out last. */
+void forward_prepare(struct call *c, const struct call_env *env, const struct http_head *head) {
     const struct request *r = &c->request;
     const struct backend *b = c->backend;
+    struct buf *out = &c->sent;
+    struct edit edits[EDITS] UNINITIALIZED;
     if (head) {
-        buf_init(&c->caller_fields, SEND_HEAD_MAX);
-        buf_init(&c->send_head, SEND_HEAD_MAX);
-        buf_init(&c->model_text, 4096);
-        buf_reserve(&c->caller_fields, 512);
-        put_caller_fields(&c->caller_fields, head);
-        buf_lit(&c->caller_fields, "\r\n");
+        buf_init(out, SENT_MAX);
+        shelf_take(env->shelf, out);
+        put_caller_fields(out, head);
+        buf_lit(out, "\r\n");
+        c->n_caller_fields = out->len;
     }
-    buf_clear(&c->model_text);
+    out->len = c->n_caller_fields;
     if (!r->model_at.end)
-        buf_lit(&c->model_text, "\"model\":");
-    json_quote(&c->model_text, model_for(c));
+        buf_lit(out, "\"model\":");
+    json_quote(out, model_for(c));
     if (!r->model_at.end && !r->is_empty_object)
-        buf_char(&c->model_text, ',');
+        buf_char(out, ',');
+    size_t head_at = out->len;
+    struct str model_text = {NULL, head_at - c->n_caller_fields};
+    int n = list_edits(c, model_text, edits);
+    size_t length = c->body.len;
+    for (int i = 0; i < n; i++)
+        length += edits[i].text.n - (edits[i].end - edits[i].begin);
 
-    c->n_send = 2; /* the head comes first; its bytes are known last */
-    lay_out_body(c, buf_view(&c->model_text));
-    size_t length = 0;
-    for (int i = 2; i < c->n_send; i++)
-        length += c->send[i].iov_len;
-
-    struct buf *out = &c->send_head;
-    buf_clear(out);
-    buf_reserve(out, 512);
     buf_lit(out, "POST ");
     put_path(out, c);
     buf_lit(out, " HTTP/1.1\r\nHost: ");
@@ -131,6 +117,16 @@ void forward_prepare(struct call *c, const struct http_head *head) {
     buf_u64(out, length);
     buf_lit(out, "\r\n");
     buf_str(out, b->auth_header);
-    c->send[0] = (struct iovec){out->p, out->len};
-    c->send[1] = (struct iovec){c->caller_fields.p, c->caller_fields.len};
+
+    c->n_send = 0;
+    add_slice(c, out->p + head_at, out->len - head_at);
+    add_slice(c, out->p, c->n_caller_fields);
+    size_t at = 0;
+    for (int i = 0; i < n; i++) {
+        add_slice(c, c->body.p + at, edits[i].begin - at);
+        add_slice(c, edits[i].text.p ? edits[i].text.p : out->p + c->n_caller_fields,
+                  edits[i].text.n);
+        at = edits[i].end;
+    }
+    add_slice(c, c->body.p + at, c->body.len - at);
 }

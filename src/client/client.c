@@ -6,6 +6,7 @@ enum {
     HEAD_CEILING = 64 << 10,
     MAX_IOV = 8,
     DISCARD_MAX = 64 << 10, /* more of an unwanted answer costs more than a new connection */
+    SPARE_REQUESTS = 128,
 };
 
 struct client_pool {
@@ -13,10 +14,14 @@ struct client_pool {
     char *host; /* owned */
     int port;
     struct tls_context *tls;
+    struct shelf *shelf; /* borrowed */
     int max_connections, n_connections;
     struct list idle; /* of struct link.in_idle, the freshest last */
     struct list busy;
     struct deadline_class connect_deadline, first_byte_deadline, stall_deadline, idle_deadline;
+    struct client_request
+        *spare; /* owned; ended requests, to be used again: their memory is warm */
+    int n_spare;
     bool is_closing, is_public_only;
 };
 
@@ -35,7 +40,10 @@ struct link {
 };
 
 struct client_request {
-    struct link *link;
+    union {
+        struct link *link;
+        struct client_request *next_spare; /* once it has ended */
+    };
     const struct client_handlers *handlers;
     void *user;
     struct iovec iov[MAX_IOV];
@@ -45,6 +53,27 @@ struct client_request {
 
 static const struct conn_handlers conn_handlers;
 static const struct client_handlers ignore;
+
+/* --- memory of requests --- */
+
+static struct client_request *take_request(struct client_pool *p) {
+    struct client_request *r = p->spare;
+    if (!r)
+        return xmalloc(sizeof *r);
+    p->spare = r->next_spare;
+    p->n_spare--;
+    return r;
+}
+
+static void give_request(struct client_pool *p, struct client_request *r) {
+    if (p->n_spare == SPARE_REQUESTS) {
+        free(r);
+        return;
+    }
+    r->next_spare = p->spare;
+    p->spare = r;
+    p->n_spare++;
+}
 
 /* --- links --- */
 
@@ -56,6 +85,8 @@ static void free_pool_when_unused(struct client_pool *p) {
     deadline_class_close(&p->stall_deadline);
     deadline_class_close(&p->idle_deadline);
     tls_unref(p->tls);
+    while (p->spare)
+        free(take_request(p));
     free(p->host);
     free(p);
 }
@@ -78,6 +109,7 @@ static struct link *open_link(struct client_pool *p) {
     struct link *k = xcalloc(1, sizeof *k);
     k->pool = p;
     http_reader_init(&k->reader, false, HEAD_CEILING);
+    k->reader.shelf = p->shelf;
     p->n_connections++;
     list_append(&p->busy, &k->in_pool);
     k->conn = p->is_public_only
@@ -143,7 +175,7 @@ static void fail(struct link *k, bool is_stale, enum status st, struct str why) 
      * another request meanwhile, for which this connection no longer counts. */
     const struct client_handlers *handlers = r->handlers;
     void *user = r->user;
-    free(r);
+    give_request(p, r);
     handlers->on_fail(user, st, why);
     close_link(k);
 }
@@ -193,7 +225,7 @@ static void parse(struct link *k, struct str in) {
                 break; /* of a 1xx */
             const struct client_handlers *handlers = r->handlers;
             void *user = r->user;
-            free(r);
+            give_request(k->pool, r);
             /* Given back first: the next request of this turn may use it at once. Bytes beyond the
              * end are nobody's answer, and after an answer to half a request the other half is
              * still to come. */
@@ -249,7 +281,7 @@ static void on_end(void *owner, enum status st, struct str why) {
         /* A body that ends with its connection. */
         const struct client_handlers *handlers = r->handlers;
         void *user = r->user;
-        free(r);
+        give_request(k->pool, r);
         give_back(k, false);
         handlers->on_body(user, STR(""), true);
         return;
@@ -283,6 +315,7 @@ struct client_pool *client_pool_new(struct loop *l, const struct client_target *
     p->host = str_dup(str_of(target->host));
     p->port = target->port;
     p->tls = tls_ref(target->tls);
+    p->shelf = target->shelf;
     p->max_connections = target->max_connections;
     p->is_public_only = target->is_public_only;
     list_init(&p->idle);
@@ -338,12 +371,13 @@ struct client_request *client_send(struct client_pool *p, const struct iovec *io
     } else {
         return NULL;
     }
-    struct client_request *r = xcalloc(1, sizeof *r);
+    struct client_request *r = take_request(p);
     r->link = k;
     r->handlers = handlers;
     r->user = user;
     memcpy(r->iov, iov, (size_t)n * sizeof *iov);
     r->n_iov = n;
+    r->has_head = r->has_retried = false;
     k->request = r;
     if (k->is_open)
         write_request(k);
@@ -353,7 +387,7 @@ struct client_request *client_send(struct client_pool *p, const struct iovec *io
 void client_cancel(struct client_request *r) {
     struct link *k = r->link;
     k->request = NULL;
-    free(r);
+    give_request(k->pool, r);
     close_link(k);
 }
 

@@ -16,6 +16,7 @@ struct client_target {
     int64_t stall_ms;        /* between two pieces of the answer */
     int64_t idle_ms;         /* an unused connection is kept this long */
     bool is_public_only;     /* a stranger has named the host: conn_connect_public */
+    struct shelf *shelf;     /* for heads; borrowed until the pool is gone, may be NULL */
 };
 
 /* The connections of one loop to one backend. */

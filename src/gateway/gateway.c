@@ -31,6 +31,7 @@ struct gateway {
     struct list calls; /* of struct gateway_call.in_gateway */
     struct list spare; /* ended calls, to be used again: their memory is warm */
     int n_spare;
+    struct shelf shelf;         /* memory for heads of requests to backends, and of their answers */
     int64_t wall_minus_mono_us; /* what the wall clock has over the monotonic one, now and then */
     struct metrics_shard metrics;
     void (*drained)(void *arg);
@@ -52,10 +53,12 @@ struct gateway_call {
 static const struct client_handlers upstream_handlers;
 static void finish_draining(void *arg);
 
+static struct call_env env_with(struct gateway *g, struct live_view *view) {
+    return (struct call_env){view, &os_clock, g->doc, &g->rng, g->guard, g->counters, &g->shelf};
+}
+
 static struct call_env env_of(struct gateway_call *gc) {
-    struct gateway *g = gc->gateway;
-    return (struct call_env){
-        gc->lease->plan->view, &os_clock, g->doc, &g->rng, g->guard, g->counters};
+    return env_with(gc->gateway, gc->lease->plan->view);
 }
 
 /* --- the log --- */
@@ -153,6 +156,7 @@ static void end(struct gateway_call *gc) {
     write_line(g, gc);
     list_remove(&gc->in_gateway);
     server_recycle(g->server, &gc->call.body);
+    shelf_give(&g->shelf, &gc->call.sent);
     call_destroy(&gc->call);
     lease_unref(gc->lease);
     give_spare(g, gc);
@@ -324,7 +328,7 @@ static bool on_refused(void *arg, struct exchange *x, enum status st, const stru
         return true;
     }
     struct call c;
-    struct call_env env = {g->lease->plan->view, &os_clock, g->doc, &g->rng, g->guard, g->counters};
+    struct call_env env = env_with(g, g->lease->plan->view);
     uint64_t id[2] = {balance_rng_next(&g->rng), balance_rng_next(&g->rng)};
     call_init(&c, &env, exchange_start_ns(x), (const unsigned char *)id);
     call_refuse(&c, st, why);
@@ -433,7 +437,7 @@ struct gateway *gateway_new(struct loop *l, const struct gateway_settings *setti
     list_init(&g->spare);
     set_wall_clock(g);
     buf_init(&g->lines, LOG_LINES_MAX);
-    g->lease = lease_new(plan, l, &g->settings, NULL);
+    g->lease = lease_new(plan, l, &g->settings, &g->shelf, NULL);
     g->server = server_new(l, &settings->limits, &server_handler, g);
     g->flush_timer = loop_timer_new(l, LOG_FLUSH_MS, LOG_FLUSH_MS, on_flush, g);
     return g;
@@ -453,7 +457,7 @@ const struct metrics_shard *gateway_metrics(const struct gateway *g) {
 
 void gateway_swap(struct gateway *g, struct plan *plan) {
     struct lease *before = g->lease;
-    g->lease = lease_new(plan, g->loop, &g->settings, before);
+    g->lease = lease_new(plan, g->loop, &g->settings, &g->shelf, before);
     lease_unref(before);
 }
 
@@ -522,6 +526,7 @@ void gateway_free(struct gateway *g) {
     LIST_EACH (&g->spare, it)
         free(CONTAINER_OF(it, struct gateway_call, in_gateway));
     lease_unref(g->lease);
+    shelf_destroy(&g->shelf);
     json_doc_free(g->doc);
     prompt_counters_free(g->counters);
     buf_destroy(&g->lines);

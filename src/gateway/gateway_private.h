@@ -27,13 +27,14 @@ struct lease {
     struct gateway_pool **pools; /* of each backend, NULL until it is first used */
     struct loop *loop;
     const struct gateway_settings *settings;
-    int refs; /* the loop's own and one per call */
+    struct shelf *shelf; /* the gateway's, for heads */
+    int refs;            /* the loop's own and one per call */
 };
 
 /* `before` is the lease that this one follows, or NULL: connections to backends that did not change
  * are kept. */
 struct lease *lease_new(struct plan *plan, struct loop *l, const struct gateway_settings *settings,
-                        const struct lease *before);
+                        struct shelf *shelf, const struct lease *before);
 void lease_unref(struct lease *lease);
 
 /* The connections to a backend of the lease's view. */

@@ -17,11 +17,12 @@ static bool is_same_destination(const struct backend *a, const struct backend *b
 }
 
 struct lease *lease_new(struct plan *plan, struct loop *l, const struct gateway_settings *settings,
-                        const struct lease *before) {
+                        struct shelf *shelf, const struct lease *before) {
     struct lease *lease = xcalloc(1, sizeof *lease);
     lease->plan = plan_ref(plan);
     lease->loop = l;
     lease->settings = settings;
+    lease->shelf = shelf;
     lease->refs = 1;
     lease->pools = xcalloc(plan->n_backends, sizeof(struct gateway_pool *));
     if (!before)
@@ -77,6 +78,7 @@ struct client_pool *lease_pool(struct lease *lease, const struct backend *b) {
         .first_byte_ms = b->first_byte_timeout_ms,
         .stall_ms = b->idle_timeout_ms,
         .idle_ms = lease->settings->backend_idle_ms,
+        .shelf = lease->shelf,
     };
     p->pool = client_pool_new(lease->loop, &target);
     free(host);

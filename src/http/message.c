@@ -15,7 +15,7 @@ static struct http_reader *reader_of(llhttp_t *p) {
     return p->data;
 }
 
-/* --- callbacks: each appends to the reader's text --- */
+/* --- callbacks: while a head is read, they see the reader's own text --- */
 
 static int refuse(struct http_reader *r, enum status st, const char *text) {
     if (r->error == ST_OK) {
@@ -25,29 +25,22 @@ static int refuse(struct http_reader *r, enum status st, const char *text) {
     return -1;
 }
 
-/* The text has moved, and the views into it move along. */
-static void move_fields(struct http_reader *r, const char *from) {
-    struct http_head *h = &r->head;
-    for (size_t i = 0; i < h->n_fields; i++) {
-        h->fields[i].name.p = r->text.p + (h->fields[i].name.p - from);
-        if (h->fields[i].value.p)
-            h->fields[i].value.p = r->text.p + (h->fields[i].value.p - from);
-    }
+/* A view into the text, which has moved. */
+static void move(struct str *view, const char *from, const char *to) {
+    if (view->p)
+        view->p = to + (view->p - from);
 }
 
-static int append(struct http_reader *r, const char *p, size_t n) {
-    const char *before = r->text.p;
-    if (LIKELY(n <= r->text.cap - r->text.len && r->text.cap <= r->text.ceiling)) {
-        memcpy(r->text.p + r->text.len, p, n);
-        r->text.len += n;
-        return 0;
+static void move_views(struct http_reader *r, const char *from) {
+    struct http_head *h = &r->head;
+    const char *to = r->text.p;
+    move(&h->method, from, to);
+    move(&h->target, from, to);
+    move(&h->reason, from, to);
+    for (size_t i = 0; i < h->n_fields; i++) {
+        move(&h->fields[i].name, from, to);
+        move(&h->fields[i].value, from, to);
     }
-    buf_put(&r->text, p, n);
-    if (UNLIKELY(r->text.overflowed))
-        return refuse(r, ST_HEAD_TOO_LARGE, "the head is too large");
-    if (UNLIKELY(r->text.p != before))
-        move_fields(r, before);
-    return 0;
 }
 
 /*
@@ -61,60 +54,47 @@ static int drop_trailer(struct http_reader *r, size_t n) {
     return 0;
 }
 
-static int on_begin(llhttp_t *p) {
-    struct http_reader *r = reader_of(p);
-    buf_clear(&r->text);
-    /* Most heads fit, so that they are not moved while they grow. */
-    buf_reserve(&r->text, size_min(1024, r->text.ceiling));
-    r->head.n_fields = 0;
-    r->method_end = r->target_end = 0;
-    r->trailer_bytes = 0;
+/* A text that may come in several pieces, which follow each other. */
+static int extend(struct str *view, const char *at, size_t n) {
+    if (!view->p)
+        view->p = at;
+    view->n += n;
     return 0;
 }
 
-static int on_text(llhttp_t *p, const char *at, size_t n) {
-    return append(reader_of(p), at, n);
+static int on_method(llhttp_t *p, const char *at, size_t n) {
+    return extend(&reader_of(p)->head.method, at, n);
 }
 
-static int on_method_done(llhttp_t *p) {
-    struct http_reader *r = reader_of(p);
-    r->method_end = r->text.len;
-    return 0;
+static int on_target(llhttp_t *p, const char *at, size_t n) {
+    return extend(&reader_of(p)->head.target, at, n);
 }
 
-static int on_target_done(llhttp_t *p) {
-    struct http_reader *r = reader_of(p);
-    r->target_end = r->text.len;
-    return 0;
+static int on_reason(llhttp_t *p, const char *at, size_t n) {
+    return extend(&reader_of(p)->head.reason, at, n);
 }
 
 static struct http_field *last_field(struct http_reader *r) {
     return &r->head.fields[r->head.n_fields - 1];
 }
 
-/* A name may come in several pieces; the field is complete enough for the next when it has a value. */
+/* What does not follow the last name's bytes begins a name of its own. */
 static int on_name(llhttp_t *p, const char *at, size_t n) {
     struct http_reader *r = reader_of(p);
     struct http_head *h = &r->head;
     if (!r->in_head)
         return drop_trailer(r, n);
-    if (h->n_fields == 0 || last_field(r)->value.p) {
+    if (h->n_fields == 0 || last_field(r)->name.p + last_field(r)->name.n != at) {
         if (h->n_fields == MAX_FIELDS)
             return refuse(r, ST_HEAD_TOO_LARGE, "too many header fields");
-        if (h->n_fields == r->cap_fields) {
-            r->cap_fields = r->cap_fields ? r->cap_fields * 2 : 20;
-            h->fields = xrealloc(h->fields, r->cap_fields * sizeof *h->fields);
-        }
-        h->fields[h->n_fields++] = (struct http_field){{r->text.p + r->text.len, 0}, {NULL, 0}};
+        struct http_field *field = (void *)buf_reserve(&r->fields, sizeof *field);
+        assert(field);
+        h->fields = (void *)r->fields.p;
+        h->n_fields++;
+        buf_commit(&r->fields, sizeof *field);
+        *field = (struct http_field){.name = {at, 0}};
     }
     last_field(r)->name.n += n;
-    return append(r, at, n);
-}
-
-static int on_name_done(llhttp_t *p) {
-    struct http_reader *r = reader_of(p);
-    if (r->in_head)
-        last_field(r)->value.p = r->text.p + r->text.len;
     return 0;
 }
 
@@ -122,8 +102,7 @@ static int on_value(llhttp_t *p, const char *at, size_t n) {
     struct http_reader *r = reader_of(p);
     if (!r->in_head)
         return drop_trailer(r, n);
-    last_field(r)->value.n += n;
-    return append(r, at, n);
+    return extend(&last_field(r)->value, at, n);
 }
 
 /* What the parser lets pass and we don't. */
@@ -131,38 +110,28 @@ static int judge_head(struct http_reader *r) {
     struct http_head *h = &r->head;
     size_t n_length = 0, n_encoding = 0, n_host = 0;
     for (size_t i = 0; i < h->n_fields; i++) {
-        struct str name = h->fields[i].name, value = str_trim(h->fields[i].value);
-        h->fields[i].value = value;
-        switch (name.n) {
-        case 0:
+        struct http_field *f = &h->fields[i];
+        struct str value = f->value.p ? str_trim(f->value) : str_skip(f->name, f->name.n);
+        if (f->name.n == 0)
             return refuse(r, ST_BAD_HTTP, "a header field has no name");
-        case 4:
-            n_host += str_ieq(name, STR("host"));
-            break;
-        case 6:
-            if (str_ieq(name, STR("expect"))) {
-                h->expects_continue |= str_ieq(value, STR("100-continue"));
-                h->has_other_expectation |= !str_ieq(value, STR("100-continue"));
-            }
-            break;
-        case 10:
-            if (str_ieq(name, STR("connection")))
-                h->has_nominations |=
-                    !str_ieq(value, STR("keep-alive")) && !str_ieq(value, STR("close"));
-            break;
-        case 14:
-            n_length += str_ieq(name, STR("content-length"));
-            break;
-        case 17:
-            if (str_ieq(name, STR("transfer-encoding"))) {
-                n_encoding++;
-                if (!str_ieq(value, STR("chunked")))
-                    return refuse(r, ST_BAD_HTTP,
-                                  "the only transfer encoding understood is chunked");
-            }
-            break;
-        default:
-            break;
+        f->value = value;
+        f->id = http_name_of(f->name);
+        h->has |= HTTP_SET(f->id);
+        if (f->id == HTTP_HOST) {
+            n_host++;
+        } else if (f->id == HTTP_CONTENT_LENGTH) {
+            n_length++;
+        } else if (f->id == HTTP_EXPECT) {
+            bool is_continue = str_ieq(value, STR("100-continue"));
+            h->expects_continue |= is_continue;
+            h->has_other_expectation |= !is_continue;
+        } else if (f->id == HTTP_CONNECTION) {
+            h->has_nominations |=
+                !str_ieq(value, STR("keep-alive")) && !str_ieq(value, STR("close"));
+        } else if (f->id == HTTP_TRANSFER_ENCODING) {
+            n_encoding++;
+            if (!str_ieq(value, STR("chunked")))
+                return refuse(r, ST_BAD_HTTP, "the only transfer encoding understood is chunked");
         }
     }
     if (n_length && n_encoding)
@@ -178,30 +147,19 @@ static int judge_head(struct http_reader *r) {
 
 static int on_head(llhttp_t *p) {
     struct http_reader *r = reader_of(p);
-    struct http_field *fields = r->head.fields;
-    size_t n_fields = r->head.n_fields;
-    r->head = (struct http_head){
-        .fields = fields,
-        .n_fields = n_fields,
-        .status = p->status_code,
-        .minor = p->http_minor,
-        .content_length = p->flags & F_CONTENT_LENGTH ? (int64_t)p->content_length : -1,
-        .is_chunked = (p->flags & F_CHUNKED) != 0,
-        .keep_alive = llhttp_should_keep_alive(p) != 0,
-    };
+    struct http_head *h = &r->head;
+    h->status = p->status_code;
+    h->minor = p->http_minor;
+    h->content_length = p->flags & F_CONTENT_LENGTH ? (int64_t)p->content_length : -1;
+    h->is_chunked = (p->flags & F_CHUNKED) != 0;
+    h->keep_alive = llhttp_should_keep_alive(p) != 0;
     if (p->http_major != 1 || p->http_minor > 1)
         return refuse(r, ST_VERSION_NOT_SUPPORTED, "only HTTP/1.1 and HTTP/1.0 are spoken here");
     if (p->flags & F_CONTENT_LENGTH && p->content_length > INT64_MAX / 2)
         return refuse(r, ST_TOO_LARGE, "Content-Length is beyond any limit");
-    if (!r->is_request && (p->status_code < 100 || p->status_code > 999))
-        return refuse(r, ST_BAD_HTTP, "a status has three digits");
-    if (r->is_request) {
-        r->head.method = (struct str){r->text.p, r->method_end};
-        r->head.target = (struct str){r->text.p + r->method_end, r->target_end - r->method_end};
-    } else {
-        r->head.reason = (struct str){r->text.p, r->target_end};
-        if (p->status_code < 100)
-            return refuse(r, ST_BAD_HTTP, "the status is below 100");
+    if (!r->is_request) {
+        if (p->status_code < 100 || p->status_code > 999)
+            return refuse(r, ST_BAD_HTTP, "a status has three digits");
         /* These end with their head, whatever length it claims (RFC 9112, section 6.3); the parser
          * would read on, and take what follows for a body. */
         if (p->status_code < 200 || p->status_code == 204 || p->status_code == 304)
@@ -227,19 +185,14 @@ static int on_end(llhttp_t *p) {
     struct http_reader *r = reader_of(p);
     r->event = HTTP_EV_END;
     r->in_head = true;
-    r->before_lf = 0;
-    r->is_fold_possible = false;
+    r->last_byte = 0;
     return HPE_PAUSED;
 }
 
 static const llhttp_settings_t settings_request = {
-    .on_message_begin = on_begin,
-    .on_method = on_text,
-    .on_method_complete = on_method_done,
-    .on_url = on_text,
-    .on_url_complete = on_target_done,
+    .on_method = on_method,
+    .on_url = on_target,
     .on_header_field = on_name,
-    .on_header_field_complete = on_name_done,
     .on_header_value = on_value,
     .on_headers_complete = on_head,
     .on_body = on_body,
@@ -247,11 +200,8 @@ static const llhttp_settings_t settings_request = {
 };
 
 static const llhttp_settings_t settings_response = {
-    .on_message_begin = on_begin,
-    .on_status = on_text,
-    .on_status_complete = on_target_done,
+    .on_status = on_reason,
     .on_header_field = on_name,
-    .on_header_field_complete = on_name_done,
     .on_header_value = on_value,
     .on_headers_complete = on_head,
     .on_body = on_body,
@@ -263,6 +213,7 @@ static const llhttp_settings_t settings_response = {
 void http_reader_init(struct http_reader *r, bool is_request, size_t head_ceiling) {
     *r = (struct http_reader){.is_request = is_request, .in_head = true};
     buf_init(&r->text, head_ceiling);
+    buf_init(&r->fields, MAX_FIELDS * sizeof(struct http_field));
     llhttp_init(parser_of(r), is_request ? HTTP_REQUEST : HTTP_RESPONSE,
                 is_request ? &settings_request : &settings_response);
     parser_of(r)->data = r;
@@ -274,38 +225,14 @@ void http_reader_destroy(struct http_reader *r) {
 }
 
 void http_reader_drop_head(struct http_reader *r) {
-    free(r->head.fields);
-    r->head = (struct http_head){.status = r->head.status,
-                                 .minor = r->head.minor,
-                                 .content_length = r->head.content_length,
-                                 .is_chunked = r->head.is_chunked,
-                                 .keep_alive = r->head.keep_alive};
-    r->cap_fields = 0;
-    size_t ceiling = r->text.ceiling;
-    buf_destroy(&r->text);
-    buf_init(&r->text, ceiling);
-}
-
-/*
- * Refuses bare line feeds and folded lines in the head's bytes: the parser takes both for line
- * ends, other servers may not. Looks at line feeds only, so it costs one memchr a line.
- */
-static bool has_strict_lines(struct http_reader *r, struct str bytes) {
-    if (bytes.n == 0)
-        return true;
-    if (r->is_fold_possible && (bytes.p[0] == ' ' || bytes.p[0] == '\t'))
-        return false;
-    const char *end = bytes.p + bytes.n;
-    for (const char *p = bytes.p; (p = memchr(p, '\n', (size_t)(end - p))) != NULL; p++) {
-        char before = p > bytes.p ? p[-1] : r->before_lf;
-        if (before != '\r')
-            return false;
-        if (p + 1 < end && (p[1] == ' ' || p[1] == '\t'))
-            return false;
-    }
-    r->before_lf = end[-1];
-    r->is_fold_possible = end[-1] == '\n';
-    return true;
+    struct http_head *h = &r->head;
+    *h = (struct http_head){.status = h->status,
+                            .minor = h->minor,
+                            .content_length = h->content_length,
+                            .is_chunked = h->is_chunked,
+                            .keep_alive = h->keep_alive};
+    shelf_give(r->shelf, &r->text);
+    shelf_give(r->shelf, &r->fields);
 }
 
 static enum http_event fail(struct http_reader *r, enum status st, const char *text) {
@@ -313,38 +240,108 @@ static enum http_event fail(struct http_reader *r, enum status st, const char *t
     return HTTP_EV_ERROR;
 }
 
-enum http_event http_read(struct http_reader *r, struct str *in, struct str *body) {
-    if (r->error != ST_OK)
-        return HTTP_EV_ERROR;
+/* Lets the parser at n bytes; how many of them it took is in *n. */
+static enum http_event run(struct http_reader *r, const char *at, size_t *n) {
     llhttp_t *p = parser_of(r);
     if (r->is_paused) {
         llhttp_resume(p);
         r->is_paused = false;
     }
     r->event = HTTP_EV_MORE;
-    bool was_in_head = r->in_head;
-    const char *start = in->p;
-    size_t n = in->n;
-    enum llhttp_errno e = llhttp_execute(p, start, n);
-    if (e == HPE_PAUSED) {
+    enum llhttp_errno e = llhttp_execute(p, at, *n);
+    if (LIKELY(e == HPE_PAUSED)) {
         r->is_paused = true;
-        *in = str_skip(*in, (size_t)(llhttp_get_error_pos(p) - start));
-    } else {
-        *in = str_skip(*in, n);
+        *n = (size_t)(llhttp_get_error_pos(p) - at);
+        return (enum http_event)r->event;
     }
-    if (was_in_head && !has_strict_lines(r, (struct str){start, n - in->n}))
-        return fail(r, ST_BAD_HTTP, "a header line ends without CR LF or is folded");
-    if (e != HPE_OK && e != HPE_PAUSED) {
-        if (e == HPE_INVALID_VERSION)
-            return fail(r, ST_VERSION_NOT_SUPPORTED, "only HTTP/1.1 and HTTP/1.0 are spoken here");
-        if (e == HPE_PAUSED_UPGRADE || e == HPE_PAUSED_H2_UPGRADE)
-            return fail(r, ST_BAD_HTTP, "protocol upgrades are not offered here");
-        const char *reason = llhttp_get_error_reason(p);
-        return fail(r, ST_BAD_HTTP, reason && *reason ? reason : "the message is malformed");
+    if (LIKELY(e == HPE_OK))
+        return (enum http_event)r->event;
+    if (e == HPE_INVALID_VERSION)
+        return fail(r, ST_VERSION_NOT_SUPPORTED, "only HTTP/1.1 and HTTP/1.0 are spoken here");
+    if (e == HPE_PAUSED_UPGRADE || e == HPE_PAUSED_H2_UPGRADE)
+        return fail(r, ST_BAD_HTTP, "protocol upgrades are not offered here");
+    const char *reason = llhttp_get_error_reason(p);
+    return fail(r, ST_BAD_HTTP, reason && *reason ? reason : "the message is malformed");
+}
+
+/*
+ * How many of the bytes belong to the head: up to and including its blank line, or all. False for bare
+ * line feeds and folded lines: the parser takes both for line ends, other servers may not. Looks at
+ * line feeds only, so it costs one memchr a line.
+ */
+static bool measure_head(struct http_reader *r, struct str bytes, size_t *n) {
+    const char *line = bytes.p, *end = bytes.p + bytes.n;
+    while (line < end) {
+        if (r->last_byte == '\n' && r->has_line && (*line == ' ' || *line == '\t'))
+            return false;
+        const char *lf = memchr(line, '\n', (size_t)(end - line));
+        if (!lf) {
+            r->line_bytes += (size_t)(end - line);
+            r->last_byte = end[-1];
+            line = end;
+            break;
+        }
+        if ((lf > line ? lf[-1] : r->last_byte) != '\r')
+            return false;
+        bool is_blank = r->line_bytes + (size_t)(lf - line) == 1;
+        line = lf + 1;
+        r->line_bytes = 0;
+        r->last_byte = '\n';
+        if (is_blank && r->has_line)
+            break;
+        r->has_line |= !is_blank; /* blank lines in front of a message are not of it */
     }
-    if (r->event == HTTP_EV_BODY)
+    *n = (size_t)(line - bytes.p);
+    return true;
+}
+
+static void begin_head(struct http_reader *r) {
+    if (!r->text.p)
+        shelf_take(r->shelf, &r->text);
+    if (!r->fields.p)
+        shelf_take(r->shelf, &r->fields);
+    buf_clear(&r->text);
+    buf_clear(&r->fields);
+    r->head = (struct http_head){.fields = (void *)r->fields.p};
+    r->trailer_bytes = r->line_bytes = 0;
+    r->has_line = false;
+}
+
+/* The head is copied first and parsed from the copy, so that all views stand in one place. */
+static enum http_event read_head(struct http_reader *r, struct str *in) {
+    enum http_event event = HTTP_EV_MORE;
+    while (event == HTTP_EV_MORE && in->n) {
+        size_t n;
+        if (r->last_byte == 0)
+            begin_head(r);
+        if (!measure_head(r, *in, &n))
+            return fail(r, ST_BAD_HTTP, "a header line ends without CR LF or is folded");
+        size_t fits = size_min(n, r->text.ceiling - r->text.len), taken = fits;
+        const char *before = r->text.p;
+        char *at = buf_reserve(&r->text, fits);
+        if (UNLIKELY(r->text.p != before))
+            move_views(r, before);
+        memcpy(at, in->p, fits);
+        buf_commit(&r->text, fits);
+        event = run(r, at, &taken);
+        if (event == HTTP_EV_MORE && fits < n)
+            return fail(r, ST_HEAD_TOO_LARGE, "the head is too large");
+        *in = str_skip(*in, event == HTTP_EV_MORE ? n : taken);
+    }
+    return event;
+}
+
+enum http_event http_read(struct http_reader *r, struct str *in, struct str *body) {
+    if (r->error != ST_OK)
+        return HTTP_EV_ERROR;
+    if (r->in_head)
+        return read_head(r, in);
+    size_t n = in->n;
+    enum http_event event = run(r, in->p, &n);
+    *in = str_skip(*in, n);
+    if (event == HTTP_EV_BODY)
         *body = r->piece;
-    return (enum http_event)r->event;
+    return event;
 }
 
 enum http_event http_read_eof(struct http_reader *r) {
@@ -367,7 +364,18 @@ enum http_event http_read_eof(struct http_reader *r) {
 }
 
 bool http_reader_is_idle(const struct http_reader *r) {
-    return r->in_head && r->before_lf == 0 && r->error == ST_OK;
+    return r->in_head && r->last_byte == 0 && r->error == ST_OK;
+}
+
+struct str http_head_find(const struct http_head *h, enum http_name id) {
+    assert(id != HTTP_OTHER);
+    if (http_set_has(h->has, id)) {
+        for (size_t i = 0; i < h->n_fields; i++) {
+            if (h->fields[i].id == id)
+                return h->fields[i].value;
+        }
+    }
+    return (struct str){NULL, 0};
 }
 
 struct str http_head_get(const struct http_head *h, struct str name) {
@@ -385,36 +393,9 @@ size_t http_head_count(const struct http_head *h, struct str name) {
     return n;
 }
 
-bool http_is_hop_by_hop(struct str name) {
-    switch (name.n) {
-    case 2:
-        return str_ieq(name, STR("te"));
-    case 4:
-        return str_ieq(name, STR("host"));
-    case 6:
-        return str_ieq(name, STR("expect"));
-    case 7:
-        return str_ieq(name, STR("trailer")) || str_ieq(name, STR("upgrade"));
-    case 10:
-        return str_ieq(name, STR("connection")) || str_ieq(name, STR("keep-alive"));
-    case 14:
-        return str_ieq(name, STR("content-length"));
-    case 16:
-        return str_ieq(name, STR("proxy-connection"));
-    case 17:
-        return str_ieq(name, STR("transfer-encoding"));
-    case 18:
-        return str_ieq(name, STR("proxy-authenticate"));
-    case 19:
-        return str_ieq(name, STR("proxy-authorization"));
-    default:
-        return false;
-    }
-}
-
 bool http_is_nominated(const struct http_head *h, struct str name) {
     for (size_t i = 0; h->has_nominations && i < h->n_fields; i++) {
-        if (!str_ieq(h->fields[i].name, STR("connection")))
+        if (h->fields[i].id != HTTP_CONNECTION)
             continue;
         struct str rest = h->fields[i].value, option;
         while (str_cut(&rest, ',', &option)) {

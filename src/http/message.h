@@ -2,10 +2,12 @@
 #ifndef HTTP_MESSAGE_H
 #define HTTP_MESSAGE_H
 
-#include "base/buf.h"
+#include "base/shelf.h"
+#include "http/names.h"
 
 struct http_field {
     struct str name, value; /* value without blanks around it */
+    enum http_name id;
 };
 
 /* The head of one message. All views point into the reader and live until its next head, or until
@@ -21,11 +23,13 @@ struct http_head {
     bool expects_continue;      /* Expect: 100-continue */
     bool has_other_expectation; /* Expect: anything else */
     bool has_nominations;       /* Connection: more than keep-alive or close */
+    uint64_t has;               /* the set of names that occur */
     struct http_field *fields;
     size_t n_fields;
 };
 
 /* The value of the first field of that name, {NULL, 0} when there is none. */
+struct str http_head_find(const struct http_head *h, enum http_name id); /* not HTTP_OTHER */
 struct str http_head_get(const struct http_head *h, struct str name);
 
 /* How many fields of that name there are. */
@@ -52,17 +56,19 @@ struct http_reader {
     struct http_head head;
     enum status error;      /* ST_OK, or why HTTP_EV_ERROR came */
     const char *error_text; /* static; what exactly is wrong */
-    struct buf text;        /* the head's bytes, owned */
-    size_t cap_fields;      /* of head.fields, which is owned */
+    struct shelf *shelf;    /* borrowed; where `text` and `fields` come from, may be NULL */
+    struct buf text;        /* the head as it came, owned */
+    struct buf fields;      /* of head.fields, owned */
     struct str piece;       /* the body piece of the last HTTP_EV_BODY */
-    size_t method_end, target_end;
-    size_t trailer_bytes; /* of fields behind the body, which are dropped */
-    char before_lf;       /* last byte of the head so far, for lines cut by a read */
-    bool is_request, in_head, is_fold_possible, is_paused;
-    uint8_t event; /* what a callback saw */
+    size_t trailer_bytes;   /* of fields behind the body, which are dropped */
+    size_t line_bytes;      /* of the head's line that is not complete */
+    char last_byte;         /* of the head so far; 0 when none has come */
+    bool is_request, in_head, has_line, is_paused; /* has_line: one that is not blank */
+    uint8_t event;                                 /* what a callback saw */
 };
 
-/* `head_ceiling` is the most that a head may take. Owns nothing yet. */
+/* `head_ceiling` is the most that a head may take, with all its bytes. Owns nothing yet. A shelf may be
+ * put in before the first byte. */
 void http_reader_init(struct http_reader *r, bool is_request, size_t head_ceiling);
 void http_reader_destroy(struct http_reader *r);
 
@@ -81,10 +87,6 @@ bool http_reader_is_idle(const struct http_reader *r);
 
 /* Gives the head's memory back early; its views end here. */
 void http_reader_drop_head(struct http_reader *r);
-
-/* True for fields that concern one connection only and are never forwarded (RFC 9110 section 7.6.1),
- * Content-Length and Host among them, since the forwarder writes its own. */
-bool http_is_hop_by_hop(struct str name);
 
 /* True for a field that the head's Connection names: it is meant for this connection only too, whatever
  * it is called (RFC 9110 section 7.6.1). */

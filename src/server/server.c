@@ -40,6 +40,7 @@ struct server {
     bool is_draining;
     struct buf spare[SPARE_BODIES]; /* memory for bodies, kept from one request to the next */
     int n_spare;
+    struct shelf shelf; /* for heads */
     int64_t held; /* bytes of memory of bodies and of what was sent ahead; the application's too */
 };
 
@@ -469,6 +470,7 @@ static void on_accept(void *arg, struct conn *c) {
     x->server = s;
     x->conn = c;
     http_reader_init(&x->reader, true, s->limits.head_bytes);
+    x->reader.shelf = &s->shelf;
     buf_init(&x->body, s->limits.body_bytes);
     buf_init(&x->ahead, SERVER_AHEAD_MAX + 65536);
     s->n_exchanges++;
@@ -573,6 +575,7 @@ void server_free(struct server *s) {
     buf_destroy(&s->head);
     for (int i = 0; i < s->n_spare; i++)
         buf_destroy(&s->spare[i]);
+    shelf_destroy(&s->shelf);
     free(s);
 }
 
