@@ -280,7 +280,7 @@ static void put_account(struct ask *a, struct account_row *acc, const struct acc
                  !str_eq(old->keys[0], acc->keys[0]) || !str_eq(old->keys[1], acc->keys[1]);
     int status = old && !old->deleted_ms ? 200 : 201;
     if (moves) {
-        acc->row.version = ask_moves_data_plane(a);
+        acc->row.version = ask_moves_account(a, acc->row.key);
         acc->row.state = status == 201 ? ROW_CREATING : ROW_UPDATING;
     }
     acc->row.etag = ask_etag(a);
@@ -449,7 +449,7 @@ void accounts_regenerate_key(struct ask *a) {
     acc.keys[which] = new_key(a);
     acc.row.etag = ask_etag(a);
     acc.row.changed = ask_stamp(a);
-    acc.row.version = ask_moves_data_plane(a);
+    acc.row.version = ask_moves_account(a, acc.row.key);
     answer_keys(a, (const struct account_row *)(void *)ask_put(a, &acc.row));
 }
 
@@ -462,7 +462,7 @@ void accounts_soft_delete(struct ask *a, const struct account_row *old) {
     acc.deleted_ms = a->req->now_ms;
     acc.purge_ms = a->req->now_ms + a->arm->settings.soft_delete_ms;
     acc.row.state = ROW_SETTLED;
-    acc.row.version = ask_moves_data_plane(a);
+    acc.row.version = ask_moves_account(a, acc.row.key);
     acc.row.etag = STR("");
     ask_put(a, &acc.row);
 }

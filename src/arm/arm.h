@@ -166,6 +166,19 @@ void arm_refuse(struct arm_answer *answer, int status, struct str code, const ch
  * is valid: snapshot_build accepts it. Returns the version that it shows, for arm_acting. */
 uint64_t arm_documents(const struct arm *arm, struct buf *out);
 
+/* What the data plane does not obey yet. */
+struct arm_news {
+    bool is_all; /* what the operator has is among it, or it obeys nothing so far */
+    /* Else the accounts that changed themselves or in their deployments: the keys of their ids
+     * (resource_id_key), each once. Borrowed until the next request. */
+    const struct str *accounts;
+    size_t n_accounts;
+};
+
+/* The same of no more than what changed since the version that arm_acting last told of: of each account
+ * that is named in `news` and still there, itself and all its deployments, for snapshot_patch. */
+uint64_t arm_news(const struct arm *arm, struct buf *out, struct arm_news *news);
+
 /* Every loop obeys the documents of `version`: their operations have succeeded. */
 void arm_acting(struct arm *arm, uint64_t version, int64_t now_ms, struct arm_changes *changes);
 

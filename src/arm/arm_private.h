@@ -8,6 +8,7 @@
 #include "arm/ledger.h"
 #include "arm/rows.h"
 #include "arm/text.h"
+#include "base/map.h"
 #include "model/fields.h"
 #include "model/snapshot.h"
 #include "json/json.h"
@@ -26,6 +27,11 @@ struct arm {
     struct buf padded;  /* what `doc` parses */
     struct buf scratch; /* bodies of rows while they are written */
     uint64_t version;   /* rises with every change that the data plane must obey */
+    /* What it does not obey yet: all, or these accounts. */
+    bool is_all_news;
+    struct map is_news; /* keys of accounts, owned by `news` */
+    struct str *news;   /* owned, and so are the texts */
+    size_t n_news, news_capacity;
     struct list by_age; /* all operations, oldest first */
     uint64_t n_changes; /* rises with every row that is written or deleted */
     /* The last list of usages that was asked for whole, and of what; true while n_changes stays. It
@@ -141,8 +147,10 @@ void ask_audit(struct ask *a, struct str target, struct str before, struct str a
 /* A row in wire form, for the audit. "" for NULL. */
 struct str ask_shown(struct ask *a, const struct row *r);
 
-/* The data plane must obey what follows. Rows that are put wait for the version that this returns. */
-uint64_t ask_moves_data_plane(struct ask *a);
+/* The data plane must obey what follows: about the account of this key, or what the operator has.
+ * Rows that are put wait for the version that these return. */
+uint64_t ask_moves_account(struct ask *a, struct str key);
+uint64_t ask_moves_all(struct ask *a);
 
 /* The answer names an operation that tells when the change is done: at once, or when the loops hold
  * the world's version. */
@@ -170,6 +178,8 @@ void world_ledger_ask(const struct arm *arm, const struct deployment_row *d,
 /* Compiles the operator's rows, together with all that is sold: what is sold must still hold. The
  * row `changed` (may be NULL) is named "request" in `why`. */
 enum status world_compile(struct arm *arm, const struct row *changed, struct problem *why) MUST_USE;
+/* The data plane must hear of this account. */
+void world_add_news(struct arm *arm, struct str account_key);
 void world_forget_account(struct arm *arm, struct account_row *acc, struct arm_changes *c);
 void world_documents(const struct arm *arm, struct buf *out, const struct row *without,
                      bool is_for_check);

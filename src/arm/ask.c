@@ -301,7 +301,14 @@ void ask_forget_assignments(struct ask *a, struct str scope) {
     access_forget(a->arm->access, scope, forget_assignment, a);
 }
 
-uint64_t ask_moves_data_plane(struct ask *a) {
+uint64_t ask_moves_account(struct ask *a, struct str key) {
+    world_add_news(a->arm, key);
+    a->out->needs_snapshot = true;
+    return ++a->arm->version;
+}
+
+uint64_t ask_moves_all(struct ask *a) {
+    a->arm->is_all_news = true;
     a->out->needs_snapshot = true;
     return ++a->arm->version;
 }

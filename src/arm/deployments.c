@@ -452,7 +452,7 @@ static void put_deployment(struct ask *a, const struct account_row *acc,
     if (moves && !grant(a, d, acc))
         return;
     if (moves) {
-        d->row.version = ask_moves_data_plane(a);
+        d->row.version = ask_moves_account(a, acc->row.key);
         d->row.state = old ? ROW_UPDATING : ROW_CREATING;
     }
     int status = old ? 200 : 201;
@@ -518,7 +518,7 @@ void deployments_delete(struct ask *a) {
     assert(had_grant);
     ask_forget_assignments(a, id);
     ask_delete(a, ROW_DEPLOYMENT, key);
-    ask_moves_data_plane(a);
+    ask_moves_account(a, acc->row.key);
     ask_begin_operation(a, acc->subscription, acc->location, key, true);
     a->out->status = 202;
 }

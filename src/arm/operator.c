@@ -161,7 +161,7 @@ static void put(struct ask *a, const struct capacity *old, struct capacity *c) {
     struct row *r = try_put(a, c);
     if (!r)
         return;
-    ask_moves_data_plane(a);
+    ask_moves_all(a);
     ask_answer_row(a, status, r);
 }
 
@@ -237,7 +237,7 @@ void operator_delete(struct ask *a) {
     changes_put(a->changes, ARM_DELETE, str_of(row_table_name(type)), r->key, STR(""));
     ask_audit(a, id, before, STR(""));
     row_free(r);
-    ask_moves_data_plane(a);
+    ask_moves_all(a);
     a->out->status = 200;
 }
 

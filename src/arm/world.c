@@ -1,6 +1,7 @@
 /* world.c - everything that is known, held in memory: loading it, looking it up, compiling it. */
 #include "arm/arm_private.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 enum {
@@ -37,6 +38,8 @@ struct arm *arm_new(const struct arm_settings *settings, const struct siphash_ke
     buf_init(&arm->usages_of, RESOURCE_ID_MAX);
     list_init(&arm->by_age);
     arm->version = 1;
+    arm->is_all_news = true; /* nobody obeys anything yet */
+    map_init(&arm->is_news, hash);
     enum status st = world_compile(arm, NULL, NULL);
     assert(st == ST_OK); /* nothing but the built-in catalog */
     return arm;
@@ -51,9 +54,36 @@ void arm_set_data_endpoint(struct arm *arm, struct str url) {
     arm->settings.data_endpoint = str_of(str_dup(url));
 }
 
+/*
+ * News for the data plane
+ */
+void world_add_news(struct arm *arm, struct str account_key) {
+    if (map_get(&arm->is_news, account_key))
+        return;
+    if (arm->n_news == arm->news_capacity) {
+        arm->news_capacity = arm->news_capacity ? 2 * arm->news_capacity : 16;
+        arm->news = xrealloc(arm->news, arm->news_capacity * sizeof *arm->news);
+    }
+    struct str *kept = &arm->news[arm->n_news++];
+    *kept = str_of(str_dup(account_key));
+    map_put(&arm->is_news, *kept, arm);
+}
+
+static void forget_news(struct arm *arm) {
+    map_destroy(&arm->is_news);
+    map_init(&arm->is_news, &arm->hash);
+    for (size_t i = 0; i < arm->n_news; i++)
+        free((char *)(uintptr_t)arm->news[i].p);
+    arm->n_news = 0;
+    arm->is_all_news = false;
+}
+
 void arm_free(struct arm *arm) {
     if (!arm)
         return;
+    forget_news(arm);
+    map_destroy(&arm->is_news);
+    free(arm->news);
     for (int t = 0; t < ROW_TYPE_COUNT; t++)
         table_destroy(&arm->tables[t]);
     snapshot_unref(arm->capacity);
@@ -157,6 +187,15 @@ static void put_document(const struct arm *arm, struct buf *out, const struct ro
     shape_write(arm, &w, r, FORM_DATA_PLANE);
 }
 
+/* Documents since `begin` become an array. */
+static void end_documents(struct buf *out, size_t begin) {
+    if (out->len == begin)
+        buf_lit(out, "[");
+    else
+        out->p[begin] = '['; /* the first comma */
+    buf_lit(out, "]");
+}
+
 void world_documents(const struct arm *arm, struct buf *out, const struct row *without,
                      bool is_for_check) {
     static const enum row_type types[] = {ROW_MODEL,   ROW_LOCATION, ROW_POOL,
@@ -174,15 +213,40 @@ void world_documents(const struct arm *arm, struct buf *out, const struct row *w
                 put_document(arm, out, &x->row);
         }
     }
-    if (out->len == begin)
-        buf_lit(out, "[");
-    else
-        out->p[begin] = '['; /* the first comma */
-    buf_lit(out, "]");
+    end_documents(out, begin);
 }
 
 uint64_t arm_documents(const struct arm *arm, struct buf *out) {
     world_documents(arm, out, NULL, false);
+    return arm->version;
+}
+
+/* An account that lives, and all that is deployed there. */
+static void put_account_documents(const struct arm *arm, struct buf *out, struct str key) {
+    const struct account_row *a = world_account(arm, key);
+    const struct table *t = &arm->tables[ROW_DEPLOYMENT];
+    char text[RESOURCE_ID_MAX + 32];
+    const struct row *r;
+    if (!a || a->deleted_ms != 0)
+        return;
+    put_document(arm, out, &a->row);
+    int n = snprintf(text, sizeof text, "%.*s/deployments/", STR_ARG(key));
+    assert(n > 0 && (size_t)n < sizeof text);
+    struct str prefix = {text, (size_t)n};
+    for (size_t at = table_seek(t, prefix); (r = table_next(t, prefix, &at));)
+        put_document(arm, out, r);
+}
+
+uint64_t arm_news(const struct arm *arm, struct buf *out, struct arm_news *news) {
+    *news = (struct arm_news){.is_all = arm->is_all_news};
+    if (arm->is_all_news)
+        return arm_documents(arm, out);
+    news->accounts = arm->news;
+    news->n_accounts = arm->n_news;
+    size_t begin = out->len;
+    for (size_t i = 0; i < arm->n_news; i++)
+        put_account_documents(arm, out, arm->news[i]);
+    end_documents(out, begin);
     return arm->version;
 }
 
@@ -207,11 +271,7 @@ static enum status compile_capacity(struct arm *arm, struct snapshot **out, stru
         for (size_t i = 0; i < arm->tables[types[t]].n; i++)
             put_document(arm, &text, arm->tables[types[t]].rows[i]);
     }
-    if (text.len)
-        text.p[0] = '[';
-    else
-        buf_lit(&text, "[");
-    buf_lit(&text, "]");
+    end_documents(&text, 0);
     enum status st = add(set, STR("operator"), &text, why);
     if (st == ST_OK)
         st = snapshot_build(set, NULL, &arm->hash, out, why);
@@ -435,6 +495,8 @@ void arm_acting(struct arm *arm, uint64_t version, int64_t now_ms, struct arm_ch
         for (size_t i = 0; i < arm->tables[t].n; i++)
             settle(arm, (enum row_type)t, arm->tables[t].rows[i]->key, version);
     }
+    if (version == arm->version)
+        forget_news(arm);
     size_t n_left = arm->n_running;
     for (struct list *at = arm->by_age.prev; n_left > 0 && at != &arm->by_age; at = at->prev) {
         struct operation *o = CONTAINER_OF(at, struct operation, by_age);

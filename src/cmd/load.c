@@ -86,6 +86,18 @@ enum status load_documents(const char *name, struct str text, const struct sipha
     return st;
 }
 
+enum status load_patch(const char *name, struct str text, struct snapshot *before,
+                       const struct str *accounts, size_t n_accounts, struct snapshot **out,
+                       struct problem *why) {
+    struct resources *set = resources_new();
+    struct secret_reader secrets = {read_secret, NULL};
+    enum status st = resources_add(set, str_of(name), text.p, text.n, why);
+    if (st == ST_OK)
+        st = snapshot_patch(before, accounts, n_accounts, set, &secrets, out, why);
+    resources_free(set);
+    return st;
+}
+
 enum { COPY_DEPTH = 32 };
 
 /* "key1" when `name` says that the secret of this name stands elsewhere: in a file or a variable. */

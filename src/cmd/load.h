@@ -16,6 +16,11 @@ enum status load_snapshot(const char *path, const struct siphash_key *hash, stru
 enum status load_documents(const char *name, struct str text, const struct siphash_key *hash,
                            struct snapshot **out, struct problem *why) MUST_USE;
 
+/* The same of a text that tells about some accounts: see snapshot_patch. */
+enum status load_patch(const char *name, struct str text, struct snapshot *before,
+                       const struct str *accounts, size_t n_accounts, struct snapshot **out,
+                       struct problem *why) MUST_USE;
+
 /*
  * Calls `each` with every resource of a file or folder, those first that others refer to, as an id and a
  * JSON text; secrets that stand in files or variables are put into it. Stops at the first status other than ST_OK, and returns it.

@@ -32,6 +32,8 @@ struct app {
     struct siphash_key hash;
     struct live *live;
     struct plan *plan;
+    struct plan_yard yard;   /* any thread */
+    struct snapshot *obeyed; /* one reference; the control thread's alone, while it runs */
     struct log *log;
     struct tls_context *tls;
     struct ops *ops;
@@ -98,6 +100,7 @@ struct save {
 
 static void save_work(void *arg) {
     struct save *s = arg;
+    plan_yard_clear(&s->app->yard); /* not its own business, but it is off the loops, and often */
     s->st = os_replace_file(s->app->levels_path, buf_view(&s->text), &s->why);
 }
 
@@ -152,7 +155,7 @@ static void on_housekeep(void *arg) {
 /* Makes a snapshot the one that is served: binds it to the levels, then hands it to every loop. */
 static enum status make_plan(struct app *a, struct snapshot *s, struct plan **out,
                              struct problem *why) {
-    enum status st = plan_new(s, out, why);
+    enum status st = plan_new(s, NULL, &a->yard, out, why);
     if (st == ST_OK)
         plan_bind(*out, live_bind(a->live, s));
     snapshot_unref(s);
@@ -163,9 +166,8 @@ static enum status make_plan(struct app *a, struct snapshot *s, struct plan **ou
 struct obeying {
     struct app *app;
     struct snapshot *snapshot;
-    struct problem *why;
-    enum status st;
-    int n_left; /* loops, and 1 until the plan is made */
+    struct plan *plan; /* NULL for a patch, which has the backends of the plan that is in force */
+    int n_left;        /* loops */
     pthread_mutex_t lock;
     pthread_cond_t done;
 };
@@ -206,18 +208,34 @@ static void publish(struct app *a, struct plan *plan, struct obeying *obeying) {
 /* On the first loop, where levels are bound. */
 static void adopt(void *arg) {
     struct obeying *o = arg;
-    struct plan *plan;
-    o->st = make_plan(o->app, o->snapshot, &plan, o->why);
-    if (o->st == ST_OK)
-        publish(o->app, plan, o);
-    obeyed(o, o->st == ST_OK ? 1 : 1 + o->app->n_workers);
+    struct app *a = o->app;
+    if (!o->plan) {
+        enum status st = plan_new(o->snapshot, a->plan, &a->yard, &o->plan, NULL);
+        assert(st == ST_OK); /* nothing is read */
+    }
+    plan_bind(o->plan, live_bind(a->live, o->snapshot));
+    publish(a, o->plan, o);
+}
+
+/* All that takes time, and all that may fail. */
+static enum status prepare(struct obeying *o, const struct control_news *news,
+                           struct problem *why) {
+    struct app *a = o->app;
+    if (!news->is_all)
+        return load_patch("control plane", news->documents, a->obeyed, news->accounts,
+                          news->n_accounts, &o->snapshot, why);
+    TRY(load_documents("control plane", news->documents, &a->hash, &o->snapshot, why));
+    enum status st = plan_new(o->snapshot, NULL, &a->yard, &o->plan, why);
+    if (st != ST_OK)
+        snapshot_unref(o->snapshot);
+    return st;
 }
 
 /* On the control thread: what the control plane says is what every loop does when this returns. */
-static enum status obey(void *arg, struct str documents, struct problem *why) {
+static enum status obey(void *arg, const struct control_news *news, struct problem *why) {
     struct app *a = arg;
-    struct obeying o = {.app = a, .why = why, .n_left = 1 + a->n_workers};
-    TRY(load_documents("control plane", documents, &a->hash, &o.snapshot, why));
+    struct obeying o = {.app = a, .n_left = a->n_workers};
+    TRY(prepare(&o, news, why));
     pthread_mutex_init(&o.lock, NULL);
     pthread_cond_init(&o.done, NULL);
     loop_post(a->workers[0].loop, adopt, &o);
@@ -227,7 +245,10 @@ static enum status obey(void *arg, struct str documents, struct problem *why) {
     pthread_mutex_unlock(&o.lock);
     pthread_cond_destroy(&o.done);
     pthread_mutex_destroy(&o.lock);
-    return o.st;
+    snapshot_unref(a->obeyed);
+    a->obeyed = o.snapshot;
+    plan_yard_clear(&a->yard);
+    return ST_OK;
 }
 
 struct load {
@@ -500,6 +521,7 @@ static enum status load_first(struct app *a, struct problem *why) {
     struct snapshot *s = NULL;
     if (!is_none(a->settings->control_listen)) {
         TRY(load_control(a, &s, why));
+        a->obeyed = snapshot_ref(s);
         recall_levels(a);
         return make_plan(a, s, &a->plan, why);
     }
@@ -588,6 +610,8 @@ static void app_destroy(struct app *a) {
     for (int i = 0; i < a->n_workers; i++)
         loop_free(a->workers[i].loop);
     plan_unref(a->plan);
+    snapshot_unref(a->obeyed);
+    plan_yard_clear(&a->yard);
     live_free(a->live);
     tls_unref(a->tls);
     free(a->workers);

@@ -18,11 +18,20 @@
  */
 struct control;
 
+/* What the data plane is to do from now on. */
+struct control_news {
+    bool is_all;          /* the documents are all there are */
+    struct str documents; /* JSON, JSON_PADDING readable bytes behind it */
+    /* Else they are those of these accounts (keys of their ids, resource_id_key), and those that they
+     * do not name are gone. */
+    const struct str *accounts;
+    size_t n_accounts;
+};
+
 /* The rest of the process, as this room sees it. */
 struct control_host {
-    /* On the control thread: puts these documents (JSON, JSON_PADDING readable bytes behind them) in
-     * force and returns when every loop obeys them. */
-    enum status (*obey)(void *arg, struct str documents, struct problem *why);
+    /* On the control thread: puts the news in force and returns when every loop obeys them. */
+    enum status (*obey)(void *arg, const struct control_news *news, struct problem *why);
     void *arg;
 };
 

@@ -204,12 +204,15 @@ static void run_arm(struct control *c, struct errand *e) {
 /* Puts memory in force, and writes down that it is. */
 static enum status obey(struct control *c, struct problem *why) {
     struct buf documents;
+    struct arm_news news;
     buf_init(&documents, DOCUMENTS_MAX);
-    uint64_t version = arm_documents(c->arm, &documents);
+    uint64_t version = arm_news(c->arm, &documents, &news);
     enum status st = buf_status(&documents);
     if (st == ST_OK) {
         buf_reserve_slack(&documents, 0, JSON_PADDING);
-        st = c->host.obey(c->host.arg, buf_view(&documents), why);
+        struct control_news told = {news.is_all, buf_view(&documents), news.accounts,
+                                    news.n_accounts};
+        st = c->host.obey(c->host.arg, &told, why);
     }
     buf_destroy(&documents);
     if (st != ST_OK)

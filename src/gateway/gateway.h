@@ -13,15 +13,29 @@
  */
 struct plan;
 
-/* Reads what the snapshot's backends need. Fails when their certificates cannot be read: before the
- * snapshot is bound, so that a configuration which is refused has changed nothing. */
-enum status plan_new(struct snapshot *s, struct plan **out, struct problem *why) MUST_USE;
+/* Where plans wait to be freed whose last holder was a loop: to free a thousand deployments takes
+ * longer than calls should wait. Zeroed is empty; any thread. */
+struct plan_yard {
+    _Atomic(struct plan *) first;
+};
+
+/* Frees what waits; for a thread that serves no calls. */
+void plan_yard_clear(struct plan_yard *yard);
+
+/*
+ * Reads what the snapshot's backends need. Fails when their certificates cannot be read: before the
+ * snapshot is bound, so that a configuration which is refused has changed nothing. When `before` (may
+ * be NULL) is a plan of a snapshot that this one is a patch of, what it read is taken over, which
+ * cannot fail. `yard` must outlive the plan.
+ */
+enum status plan_new(struct snapshot *s, const struct plan *before, struct plan_yard *yard,
+                     struct plan **out, struct problem *why) MUST_USE;
 
 /* Completes it with the view of the same snapshot, whose reference it takes over. */
 void plan_bind(struct plan *p, struct live_view *view);
 
 struct plan *plan_ref(struct plan *p);
-void plan_unref(struct plan *p);
+void plan_unref(struct plan *p); /* the last one puts it into its yard; accepts NULL */
 struct live_view *plan_view(const struct plan *p);
 
 struct gateway_settings {

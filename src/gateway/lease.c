@@ -8,12 +8,12 @@ enum { CONNECTIONS_MAX = 16384 };
 
 /* Whether connections made for one may serve the other. */
 static bool is_same_destination(const struct backend *a, const struct backend *b) {
-    return str_eq(a->id, b->id) && str_eq(a->url_text, b->url_text) &&
-           str_eq(a->ca_file, b->ca_file) && a->is_insecure == b->is_insecure &&
-           a->max_connections == b->max_connections &&
-           a->connect_timeout_ms == b->connect_timeout_ms &&
-           a->first_byte_timeout_ms == b->first_byte_timeout_ms &&
-           a->idle_timeout_ms == b->idle_timeout_ms;
+    return a == b || (str_eq(a->id, b->id) && str_eq(a->url_text, b->url_text) &&
+                      str_eq(a->ca_file, b->ca_file) && a->is_insecure == b->is_insecure &&
+                      a->max_connections == b->max_connections &&
+                      a->connect_timeout_ms == b->connect_timeout_ms &&
+                      a->first_byte_timeout_ms == b->first_byte_timeout_ms &&
+                      a->idle_timeout_ms == b->idle_timeout_ms);
 }
 
 struct lease *lease_new(struct plan *plan, struct loop *l, const struct gateway_settings *settings,

@@ -4,14 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum status plan_new(struct snapshot *s, struct plan **out, struct problem *why) {
-    struct plan *p = xcalloc(1, sizeof *p);
-    size_t n;
-    const struct backend *backends = snapshot_backends(s, &n);
-    p->n_backends = n;
-    p->tls = xcalloc(n, sizeof(struct tls_context *));
-    atomic_init(&p->refs, 1);
-    for (size_t i = 0; i < n; i++) {
+static enum status read_trust(struct plan *p, const struct backend *backends, struct problem *why) {
+    for (size_t i = 0; i < p->n_backends; i++) {
         const struct backend *b = &backends[i];
         if (!b->url.is_tls)
             continue;
@@ -25,13 +19,38 @@ enum status plan_new(struct snapshot *s, struct plan **out, struct problem *why)
         char *ca = b->ca_file.n ? str_dup(b->ca_file) : NULL;
         enum status st = tls_client_new(ca, !b->is_insecure, &p->tls[i], why);
         free(ca);
-        if (st != ST_OK) {
-            plan_unref(p);
-            return st;
-        }
+        TRY(st);
     }
-    *out = p;
     return ST_OK;
+}
+
+static void plan_free(struct plan *p) {
+    for (size_t i = 0; i < p->n_backends; i++)
+        tls_unref(p->tls[i]);
+    free(p->tls);
+    live_view_unref(p->view);
+    free(p);
+}
+
+enum status plan_new(struct snapshot *s, const struct plan *before, struct plan_yard *yard,
+                     struct plan **out, struct problem *why) {
+    struct plan *p = xcalloc(1, sizeof *p);
+    const struct backend *backends = snapshot_backends(s, &p->n_backends);
+    p->tls = xcalloc(p->n_backends, sizeof(struct tls_context *));
+    p->yard = yard;
+    atomic_init(&p->refs, 1);
+    enum status st = ST_OK;
+    if (before && snapshot_is_patch_of(s, before->view->snapshot)) {
+        for (size_t i = 0; i < p->n_backends; i++)
+            p->tls[i] = before->tls[i] ? tls_ref(before->tls[i]) : NULL;
+    } else {
+        st = read_trust(p, backends, why);
+    }
+    if (st == ST_OK)
+        *out = p;
+    else
+        plan_free(p);
+    return st;
 }
 
 void plan_bind(struct plan *p, struct live_view *view) {
@@ -47,11 +66,18 @@ struct plan *plan_ref(struct plan *p) {
 void plan_unref(struct plan *p) {
     if (!p || atomic_fetch_sub(&p->refs, 1) != 1)
         return;
-    for (size_t i = 0; i < p->n_backends; i++)
-        tls_unref(p->tls[i]);
-    free(p->tls);
-    live_view_unref(p->view);
-    free(p);
+    p->next = atomic_load(&p->yard->first);
+    while (!atomic_compare_exchange_weak(&p->yard->first, &p->next, p))
+        continue;
+}
+
+void plan_yard_clear(struct plan_yard *yard) {
+    struct plan *next;
+    /* All at once: nobody takes single ones out, so no address can come back in between. */
+    for (struct plan *p = atomic_exchange(&yard->first, NULL); p; p = next) {
+        next = p->next;
+        plan_free(p);
+    }
 }
 
 struct live_view *plan_view(const struct plan *p) {
