@@ -172,6 +172,25 @@ static enum status delete_one(struct remote *r, const char *id, struct problem *
     return st;
 }
 
+static enum status rotate_keys(struct remote *r, struct problem *why) {
+    struct remote_answer a = {0};
+    struct json_doc *doc = json_doc_new();
+    struct json_value root;
+    enum status st = remote_call(r, "POST", STR("/providers/Weir.Capacity/tokenKeys/rotate"),
+                                 STR("{}"), &a, why);
+    if (st == ST_OK && a.status != 200)
+        st = remote_refusal(&a, STR("tokenKeys"), why);
+    if (st == ST_OK)
+        st = json_parse(doc, a.body.p, a.body.len, &root, why);
+    if (st == ST_OK)
+        printf("tokens are signed by %.*s from now on; those by the key before it stay good until "
+               "they end\n",
+               STR_ARG(text_of(root, "keyId")));
+    json_doc_free(doc);
+    remote_answer_destroy(&a);
+    return st;
+}
+
 int cmd_principal(int argc, char **argv) {
     struct wish w = {.id = "", .name = "", .role = "", .scope = ""};
     const char *data_dir = "weir-data", *operator_file = "";
@@ -198,19 +217,21 @@ int cmd_principal(int argc, char **argv) {
     int n = options_parse(rows,
                           "usage: weir principal create ID [OPTIONS]\n"
                           "       weir principal list [OPTIONS]\n"
-                          "       weir principal delete ID [OPTIONS]\n\n"
+                          "       weir principal delete ID [OPTIONS]\n"
+                          "       weir principal rotate-keys [OPTIONS]\n\n"
                           "Service principals of a running server: an application's id, and "
                           "secrets "
                           "for tokens.\nTo create one that is there already gives it one more "
-                          "secret.\n",
+                          "secret. rotate-keys replaces the key that signs tokens.\n",
                           argc, argv);
     if (n < 0)
         return options_exit(n);
     bool is_create = n == 2 && strcmp(argv[1], "create") == 0;
     bool is_delete = n == 2 && strcmp(argv[1], "delete") == 0;
     bool is_list = n == 1 && strcmp(argv[1], "list") == 0;
-    if (!is_create && !is_delete && !is_list) {
-        fprintf(stderr, "weir principal: expected create ID, list or delete ID\n");
+    bool is_rotate = n == 1 && strcmp(argv[1], "rotate-keys") == 0;
+    if (!is_create && !is_delete && !is_list && !is_rotate) {
+        fprintf(stderr, "weir principal: expected create ID, list, delete ID or rotate-keys\n");
         return EXIT_USAGE;
     }
     if (is_create && w.role[0] && !w.scope[0]) {
@@ -222,7 +243,10 @@ int cmd_principal(int argc, char **argv) {
     remote_operator_file(data_dir, operator_file, path, sizeof path);
     enum status st = remote_open(path, &r, &why);
     if (st == ST_OK)
-        st = is_create ? create(r, &w, &why) : is_list ? list(r, &why) : delete_one(r, w.id, &why);
+        st = is_create   ? create(r, &w, &why)
+             : is_list   ? list(r, &why)
+             : is_rotate ? rotate_keys(r, &why)
+                         : delete_one(r, w.id, &why);
     remote_close(r);
     return st == ST_OK ? EXIT_OK : fail_with(&why);
 }

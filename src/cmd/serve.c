@@ -251,48 +251,76 @@ static enum status obey(void *arg, const struct control_news *news, struct probl
     return ST_OK;
 }
 
+/* Files read anew: the data plane's certificate, and resources where they are files. */
 struct load {
     struct app *app;
-    struct snapshot *snapshot;
+    struct snapshot *snapshot; /* NULL with a control plane */
     struct problem why;
     enum status st;
 };
 
 static void load_work(void *arg) {
     struct load *l = arg;
-    l->st = load_snapshot(l->app->settings->resources, &l->app->hash, &l->snapshot, &l->why);
+    const struct settings *s = l->app->settings;
+    l->st = ST_OK;
+    if (!l->app->control)
+        l->st = load_snapshot(s->resources, &l->app->hash, &l->snapshot, &l->why);
+    if (l->st == ST_OK && l->app->tls) {
+        l->st = tls_server_reload(l->app->tls, s->tls_cert, s->tls_key, &l->why);
+        if (l->st != ST_OK && l->snapshot)
+            snapshot_unref(l->snapshot);
+    }
 }
 
 static void begin_load(struct app *a);
 
-static void load_done(void *arg) {
-    struct load *l = arg;
-    struct app *a = l->app;
-    struct plan *plan;
-    if (l->st == ST_OK) {
-        load_print_warnings(l->snapshot);
-        l->st = make_plan(a, l->snapshot, &plan, &l->why);
-    }
-    if (l->st == ST_OK) {
-        publish(a, plan, NULL);
-        fprintf(stderr, "weir: configuration reloaded\n");
-    } else {
+static void end_load(struct app *a, enum status st, const struct problem *why) {
+    if (st == ST_OK)
+        fprintf(stderr, "weir: configuration reloaded%s\n",
+                a->control ? ": certificates, authorities and issuers' keys; resources are the "
+                             "control plane's, change them there or with `weir apply`"
+                           : "");
+    else
         fprintf(stderr, "weir: configuration not reloaded, the old one stays: %s: %s\n",
-                l->why.target, l->why.message);
-    }
+                why->target, why->message);
     a->is_loading = false;
-    free(l);
     if (a->must_load_again)
         begin_load(a);
     stop_if_ending(a);
 }
 
-static void begin_load(struct app *a) {
-    if (a->control) {
-        fprintf(stderr, "weir: resources are the control plane's: change them there, or with `weir "
-                        "apply`\n");
-        return;
+static void on_control_reloaded(void *arg, enum status st, const struct problem *why) {
+    end_load(arg, st, why);
+}
+
+/* The same resources once more: what their backends trust is read anew. */
+static enum status renew_plan(struct app *a, struct problem *why) {
+    struct plan *plan;
+    TRY(make_plan(a, snapshot_ref(plan_view(a->plan)->snapshot), &plan, why));
+    publish(a, plan, NULL);
+    return ST_OK;
+}
+
+static void load_done(void *arg) {
+    struct load *l = arg;
+    struct app *a = l->app;
+    struct plan *plan;
+    if (l->st == ST_OK && l->snapshot) {
+        load_print_warnings(l->snapshot);
+        l->st = make_plan(a, l->snapshot, &plan, &l->why);
+        if (l->st == ST_OK)
+            publish(a, plan, NULL);
+    } else if (l->st == ST_OK) {
+        l->st = renew_plan(a, &l->why);
     }
+    if (l->st == ST_OK && a->control && !a->is_ending)
+        control_reload(a->control, on_control_reloaded, a);
+    else
+        end_load(a, l->st, &l->why);
+    free(l);
+}
+
+static void begin_load(struct app *a) {
     a->must_load_again = a->is_loading;
     if (a->is_loading || a->is_draining)
         return;
@@ -501,16 +529,25 @@ static enum status load_control(struct app *a, struct snapshot **out, struct pro
                                         .names = s->control_names,
                                         .cert_file = s->control_cert,
                                         .key_file = s->control_key,
+                                        .cert_validity_s = s->control_cert_validity_ms / 1000,
+                                        .token_key_s = s->token_key_age_ms / 1000,
+                                        .issuers = "",
+                                        .webhook_hosts = s->webhook_hosts,
                                         .data_url = s->data_url};
     struct buf documents;
     if (is_none(s->data_dir))
         return problem_set(why, ST_BAD_REQUEST, STR("data-dir"),
                            "a control plane needs a folder for what it keeps");
-    TRY(control_open(&settings, &a->hash, &host, &a->control, why));
+    char *issuers = str_dup(buf_view(&s->oidc_issuers));
+    settings.issuers = issuers;
+    enum status st = control_open(&settings, &a->hash, &host, &a->control, why);
+    free(issuers);
+    if (st != ST_OK)
+        return st;
     if (s->resources[0])
         TRY(load_each(s->resources, import, a->control, why));
     buf_init(&documents, DOCUMENTS_MAX);
-    enum status st = control_documents(a->control, &documents, why);
+    st = control_documents(a->control, &documents, why);
     if (st == ST_OK)
         st = load_documents("control plane", buf_view(&documents), &a->hash, out, why);
     buf_destroy(&documents);

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { N_ROWS = 25, FILE_MAX = 1 << 20 };
+enum { N_ROWS = 29, FILE_MAX = 1 << 20 };
 
 #define MINUTE_MS INT64_C(60000)
 #define HOUR_MS INT64_C(3600000)
@@ -25,6 +25,10 @@ static void fill_rows(struct settings *s, struct option_row rows[N_ROWS + 1]) {
         {"control-names", OPTION_TEXT, &s->control_names, 0, 0, "NAMES", "names and addresses, with commas between them, by which clients reach the control plane"},
         {"control-cert", OPTION_TEXT, &s->control_cert, 0, 0, "FILE", "certificate chain of the control plane, PEM; made in the data folder when not given"},
         {"control-key", OPTION_TEXT, &s->control_key, 0, 0, "FILE", "its private key, PEM"},
+        {"control-cert-validity", OPTION_DURATION, &s->control_cert_validity_ms, 3000, 9528 * HOUR_MS, "TIME", "how long the certificate that is made is good; it is made anew, while the process runs, 30 days before its end or when two thirds are over"},
+        {"token-key-age", OPTION_DURATION, &s->token_key_age_ms, 0, 87600 * HOUR_MS, "TIME", "another key signs tokens after this long; 0: never"},
+        {"oidc-issuer", OPTION_LIST, &s->oidc_issuers, 0, 0, "ISSUER", "whose tokens are believed too: \"https://ISSUER audience=NAME\", perhaps with more audiences, jwks=URL and ca=FILE, blanks between; may be given several times"},
+        {"webhook-hosts", OPTION_TEXT, &s->webhook_hosts, 0, 0, "NAMES", "hosts, with commas between them, that webhooks may name although their addresses are not public; \"*.NAME\" is all below"},
         {"data-url", OPTION_TEXT, &s->data_url, 0, 0, "URL", "what accounts show as their endpoint, \"{account}\" replaced; default: the address of listen"},
         {"data-dir", OPTION_TEXT, &s->data_dir, 0, 0, "FOLDER", "where levels, the access log and what the control plane keeps are"},
         {"access-log", OPTION_TEXT, &s->access_log, 0, 0, "FILE", "one JSON line a call; \"-\" is standard output, \"none\" is none; default: access.log in the data folder"},
@@ -58,6 +62,9 @@ void settings_init(struct settings *s) {
         .control_names = "localhost,127.0.0.1,::1",
         .control_cert = "",
         .control_key = "",
+        .control_cert_validity_ms = 9528 * HOUR_MS,
+        .token_key_age_ms = 2160 * HOUR_MS,
+        .webhook_hosts = "",
         .data_url = "",
         .data_dir = "weir-data",
         .access_log = "",
@@ -72,11 +79,13 @@ void settings_init(struct settings *s) {
         .stall_timeout_ms = MINUTE_MS,
         .name_ttl_ms = 5000,
     };
+    buf_init(&s->oidc_issuers, FILE_MAX);
 }
 
 void settings_destroy(struct settings *s) {
     free(s->file_text);
     s->file_text = NULL;
+    buf_destroy(&s->oidc_issuers);
 }
 
 static const struct option_row *row_of(const struct option_row *rows, struct str name) {
@@ -153,6 +162,7 @@ int settings_parse(struct settings *s, const char *usage, int argc, char **argv)
     if (!s->config[0])
         return 0;
     const char *path = s->config;
+    settings_destroy(s);
     settings_init(s);
     if (read_file(s, rows, path, &why) != ST_OK) {
         fail_with(&why);
@@ -236,8 +246,8 @@ void settings_put_docs(struct buf *out) {
                  "(`--body-limit 64M`) or a line of the\nfile that `--config` names "
                  "(`body-limit = 64M`); options go over the file, `#` begins a comment.\n"
                  "`weir.conf.example` is such a file with every default. They are read once, at "
-                 "start; what is sold and to whom is in\nresources (docs/resources.md), which "
-                 "SIGHUP reads anew.\n\n"
+                 "start; SIGHUP reads anew what is in the\nfiles that they name: certificates, "
+                 "authorities, resources (docs/operating.md).\n\n"
                  "A TIME is a number with `ms`, `s`, `m` or `h`, without a unit seconds; a SIZE is "
                  "one with `k`, `M` or `G`, powers\nof 1,024, without a unit bytes.\n\n"
                  "| setting | value | default | bounds | |\n|---|---|---|---|---|\n");

@@ -7,7 +7,10 @@
 struct settings {
     const char *config, *listen, *tls_listen, *tls_cert, *tls_key, *ops_listen;
     const char *resources, *data_dir, *access_log;
-    const char *control_listen, *control_names, *control_cert, *control_key, *data_url;
+    const char *control_listen, *control_names, *control_cert, *control_key, *data_url,
+        *webhook_hosts;
+    struct buf oidc_issuers; /* owned; with commas between them */
+    int64_t control_cert_validity_ms, token_key_age_ms;
     int64_t loops, drain_grace_ms;
     int64_t body_limit, body_memory, head_limit, max_connections;
     int64_t head_timeout_ms, body_timeout_ms, idle_timeout_ms, stall_timeout_ms, name_ttl_ms;

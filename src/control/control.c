@@ -1,5 +1,6 @@
 #include "control/control_private.h"
 
+#include "crypto/certificate.h"
 #include "os/os.h"
 
 #include <stdio.h>
@@ -21,10 +22,10 @@ static void copy_text(struct str s, char *out, size_t size) {
 
 /* --- names of the server certificate, audiences of tokens --- */
 
-static size_t split_names(const char *names, struct str *out) {
-    struct str rest = str_of(names), item;
+size_t control_names(const struct control *c, struct str *out, size_t max) {
+    struct str rest = str_of(c->names), item;
     size_t n = 0;
-    while (n < NAMES_MAX && str_cut(&rest, ',', &item)) {
+    while (n < max && str_cut(&rest, ',', &item)) {
         item = str_trim(item);
         if (item.n)
             out[n++] = item;
@@ -35,14 +36,14 @@ static size_t split_names(const char *names, struct str *out) {
 /* Whoever holds a token for one of these may come in: the names of this
  * listener, and those that clients ask for without being told (contract for
  * clients, section 2). */
-static void build_trust(struct control *c, int port) {
+void control_publish_trust(struct control *c) {
     struct str names[NAMES_MAX], audiences[NAMES_MAX + 4];
     char texts[NAMES_MAX][300];
-    size_t n = split_names(c->names, names), n_audiences = 0;
+    size_t n = control_names(c, names, NAMES_MAX), n_audiences = 0;
     for (size_t i = 0; i < n; i++) {
         bool is_v6 = memchr(names[i].p, ':', names[i].n) != NULL;
         snprintf(texts[i], sizeof texts[i], is_v6 ? "https://[%.*s]:%d" : "https://%.*s:%d",
-                 STR_ARG(names[i]), port);
+                 STR_ARG(names[i]), c->port);
         audiences[n_audiences++] = str_of(texts[i]);
     }
     audiences[n_audiences++] = STR("https://management.azure.com");
@@ -50,9 +51,22 @@ static void build_trust(struct control *c, int port) {
     audiences[n_audiences++] = STR("https://cognitiveservices.azure.com");
     /* Our tokens name the issuer that their client knows us by; the key tells that they are ours. */
     struct trust_issuer own = {STR(""), audiences, n_audiences, true};
-    c->trust = trust_new(TOKEN_SKEW_S);
-    trust_add_key(c->trust, &own, c->vault.token_key);
-    trust_seal(c->trust);
+    struct trust *next = trust_new(TOKEN_SKEW_S), *before;
+    trust_add_key(next, &own, c->vault.tokens.key);
+    for (size_t i = 0; i < c->vault.tokens.n_old; i++)
+        trust_add_key(next, &own, c->vault.tokens.old[i].key);
+    issuers_add_to(c->issuers, next);
+    trust_seal(next);
+    pthread_mutex_lock(&c->trust_lock);
+    before = c->trust;
+    c->trust = next;
+    atomic_fetch_add(&c->trust_generation, 1);
+    pthread_mutex_unlock(&c->trust_lock);
+    trust_unref(before);
+}
+
+static void on_issuers_changed(void *arg) {
+    control_publish_trust(arg);
 }
 
 /* --- the first start --- */
@@ -148,12 +162,17 @@ static char *path_in(const char *folder, const char *name) {
     return path;
 }
 
-static enum status open_all(struct control *c, struct problem *why) {
+static enum status open_all(struct control *c, const struct control_settings *settings,
+                            struct problem *why) {
     struct str names[NAMES_MAX];
     bool found;
-    size_t n = split_names(c->names, names);
-    TRY(vault_open(c->folder, names, n, os_wall_us() / 1000000, &c->vault, why));
+    size_t n = control_names(c, names, NAMES_MAX);
+    int64_t validity_s = settings->cert_validity_s ? settings->cert_validity_s
+                                                   : CERTIFICATE_SERVER_DAYS * INT64_C(86400);
+    TRY(vault_open(c->folder, names, n, validity_s, os_wall_us() / 1000000, &c->vault, why));
     c->has_vault = true;
+    TRY(issuers_new(settings->issuers ? settings->issuers : "", on_issuers_changed, c, &c->issuers,
+                    why));
     struct store_settings store = {.folder = c->folder, .busy_ms = c->busy_ms};
     TRY(store_open(&store, &c->store, why));
     TRY(read_meta(c, &found, why));
@@ -183,6 +202,8 @@ enum status control_open(const struct control_settings *settings, const struct s
     c->data_url = str_dup(str_of(settings->data_url));
     c->cert_file = str_dup(str_of(settings->cert_file));
     c->key_file = str_dup(str_of(settings->key_file));
+    c->webhook_hosts = str_dup(str_of(settings->webhook_hosts ? settings->webhook_hosts : ""));
+    c->token_key_s = settings->token_key_s;
     c->admin_path = path_in(c->folder, CONTROL_ADMIN_FILE);
     c->busy_ms = settings->busy_ms ? settings->busy_ms : 10000;
     c->doc = json_doc_new();
@@ -190,13 +211,15 @@ enum status control_open(const struct control_settings *settings, const struct s
     list_init(&c->queue);
     pthread_mutex_init(&c->lock, NULL);
     pthread_mutex_init(&c->grants_lock, NULL);
+    pthread_mutex_init(&c->trust_lock, NULL);
+    list_init(&c->upkeep.rotating);
     buf_init(&c->principals, 4 << 20);
     buf_init(&c->operators, 1 << 20);
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     pthread_cond_init(&c->wake, &attributes);
     pthread_condattr_destroy(&attributes);
-    enum status st = open_all(c, why);
+    enum status st = open_all(c, settings, why);
     if (st != ST_OK) {
         control_close(c);
         return st;
@@ -283,13 +306,16 @@ enum status control_start(struct control *c, struct loop *loop, const char *host
     TRY(door_listen(c->door, host, port, c->tls, why));
     struct tls_context *outside;
     TRY(tls_client_new(NULL, true, &outside, why));
-    c->notices = notices_new(loop, outside);
+    c->notices = notices_new(loop, outside, c->webhook_hosts);
     tls_unref(outside);
-    build_trust(c, *port);
+    c->port = *port;
+    control_publish_trust(c);
     TRY(guard_publish(c, why));
     int rc = pthread_create(&c->thread, NULL, run_thread, c);
     assert(rc == 0);
     c->is_running = true;
+    issuers_start(c->issuers, loop);
+    upkeep_start(c);
     return ST_OK;
 }
 
@@ -318,11 +344,16 @@ static void join_thread(void *arg) {
     pthread_join(c->thread, NULL);
 }
 
+static void on_ended(struct control *c) {
+    c->is_running = false;
+    c->stopped(c->stopped_arg);
+}
+
 static void on_joined(void *arg) {
     struct control *c = arg;
-    c->is_running = false;
     notices_end(c->notices);
-    c->stopped(c->stopped_arg);
+    issuers_end(c->issuers);
+    upkeep_end(c, on_ended);
 }
 
 void control_stop(struct control *c, void (*done)(void *arg), void *arg) {
@@ -341,6 +372,7 @@ void control_close(struct control *c) {
     assert(!c->is_running);
     door_free(c->door);
     notices_free(c->notices);
+    issuers_free(c->issuers);
     arm_free(c->arm);
     arm_changes_destroy(&c->changes);
     store_close(c->store);
@@ -352,6 +384,7 @@ void control_close(struct control *c) {
     pthread_cond_destroy(&c->wake);
     pthread_mutex_destroy(&c->lock);
     pthread_mutex_destroy(&c->grants_lock);
+    pthread_mutex_destroy(&c->trust_lock);
     guard_forget(c);
     buf_destroy(&c->principals);
     buf_destroy(&c->operators);
@@ -361,6 +394,7 @@ void control_close(struct control *c) {
     free(c->data_url);
     free(c->cert_file);
     free(c->key_file);
+    free(c->webhook_hosts);
     free(c->admin_path);
     free(c);
 }

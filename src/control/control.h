@@ -39,8 +39,12 @@ struct control_settings {
     const char *folder;               /* the data folder */
     const char *names;                /* of the server certificate, separated by commas */
     const char *cert_file, *key_file; /* a certificate of one's own; "" makes one */
-    const char *data_url; /* what accounts show as their endpoint; "{account}" is replaced */
-    int busy_ms;          /* how long a change waits for a locked database [10,000] */
+    int64_t cert_validity_s;          /* of the one that is made [397 days] */
+    int64_t token_key_s;              /* after which another key signs tokens [never] */
+    const char *issuers;       /* believed too; as identity/issuer.h, with commas between them */
+    const char *webhook_hosts; /* that webhooks may name whatever their address; with commas */
+    const char *data_url;      /* what accounts show as their endpoint; "{account}" is replaced */
+    int busy_ms;               /* how long a change waits for a locked database [10,000] */
 };
 
 /* The service principal that the first start makes: a line for the operator, and a file for scripts. */
@@ -75,6 +79,14 @@ enum status control_start(struct control *c, struct loop *loop, const char *host
 
 /* Tells where it can be reached in CONTROL_ADMIN_FILE. */
 void control_announce(struct control *c, const char *url);
+
+/*
+ * On the loop: reads anew what may change under a running process, off the loop: the listener's certificate
+ * and the authorities that are trusted; and fetches the keys of outside issuers. `done` comes later, on the
+ * loop: when a file will not do, `st` and `why` tell, and all stays as it was. No second one before that.
+ */
+void control_reload(struct control *c,
+                    void (*done)(void *arg, enum status st, const struct problem *why), void *arg);
 
 /* On the loop: takes no more requests, finishes the batch in hand, then calls `done` there. The loops
  * must go on running until then. */

@@ -4,6 +4,7 @@
 
 #include "arm/arm.h"
 #include "control/control.h"
+#include "control/issuers.h"
 #include "crypto/secret.h"
 #include "identity/principal.h"
 #include "identity/service.h"
@@ -21,6 +22,7 @@ enum errand_kind {
     ERRAND_ARM,       /* a request of ARM's */
     ERRAND_PRINCIPAL, /* a request about service principals: the operator's */
     ERRAND_TOKEN,     /* the record of a principal that wants a token */
+    ERRAND_ROTATE,    /* whether this caller may have the tokens' key replaced */
 };
 
 /*
@@ -43,7 +45,9 @@ struct errand {
     bool returns_client_id;
     char request_id[PRINCIPAL_GUID_SIZE];
     struct arm_answer answer;
-    bool has_changed; /* it wrote something that must be durable before the answer leaves */
+    struct buf bearer; /* the token that was shown, as long as it is to be judged; wiped */
+    struct issuers_waiter waiter; /* for the keys of the token's issuer */
+    bool has_waited;
     /* ERRAND_TOKEN, and ERRAND_PRINCIPAL on its way to the thread */
     struct principal principal;
     bool is_found;
@@ -51,12 +55,16 @@ struct errand {
     struct buf audience, resource, issuer;
     bool is_msi;
     enum service_refusal refusal;
+    struct rsa_key *key; /* counted: it signs the token */
+    bool is_rotating;    /* the round that runs is for it too (upkeep.c) */
     struct buf token;
 };
 
 /* notices.c: webhooks. All accept NULL for `n`, which keeps nothing. */
 struct notices;
-struct notices *notices_new(struct loop *l, struct tls_context *tls); /* takes a reference */
+struct notices *notices_new(struct loop *l, struct tls_context *tls,
+                            const char *allowed_hosts);           /* takes a reference */
+void notices_set_tls(struct notices *n, struct tls_context *tls); /* on the loop; likewise */
 /* The control thread: those of the changes wait for notices_send, once the changes are on the disk, or
  * for notices_drop. */
 void notices_hold(struct notices *n, const struct arm_changes *changes);
@@ -78,6 +86,28 @@ void door_free(struct door *d); /* NULL is fine */
 /* On the loop: the thread is done with it. */
 void door_answer(struct errand *e);
 
+/* upkeep.c: what is renewed while the process runs. All on the loop. */
+struct upkeep {
+    struct loop_timer *timer;
+    struct list rotating; /* of struct errand: they wait for another key */
+    bool is_running, must_reload, has_ended;
+    void (*reloaded)(void *arg, enum status st, const struct problem *why);
+    void *reloaded_arg;
+    void (*ended)(struct control *c);
+};
+void upkeep_start(struct control *c);
+void upkeep_rotate(struct control *c, struct errand *e); /* takes the errand over, and answers it */
+void upkeep_end(struct control *c, void (*ended)(struct control *c)); /* perhaps at once */
+
+/* The names in a setting; how many. */
+size_t control_names(const struct control *c, struct str *out, size_t max);
+
+/* Makes the set of those whose tokens are believed anew, and hands it to all. On the loop. */
+void control_publish_trust(struct control *c);
+
+/* Answers an errand from the loop. */
+void door_reply(struct errand *e);
+
 /* The queue, any thread; false (and the errand stays the caller's) when the thread takes no more. */
 bool control_send(struct control *c, struct errand *e) MUST_USE;
 
@@ -89,9 +119,16 @@ struct control {
     struct tls_context *tls;
     char tenant_id[PRINCIPAL_GUID_SIZE], client_id[PRINCIPAL_GUID_SIZE];
     char client_secret[SECRET_SIZE];
-    struct trust *trust;
-    int busy_ms;
+    struct issuers *issuers;
+    char *webhook_hosts; /* owned */
+    int64_t token_key_s;
+    struct upkeep upkeep;
+    int port, busy_ms;
     bool has_vault, is_running;
+
+    pthread_mutex_t trust_lock; /* of the next, which the first loop alone replaces */
+    struct trust *trust;
+    _Atomic(int64_t) trust_generation; /* changes with it */
 
     struct loop *loop;
     struct door *door;
@@ -122,7 +159,8 @@ struct control {
 /* thread.c */
 void control_run(struct control *c);
 enum status control_load_arm(struct control *c, struct problem *why) MUST_USE;
-enum status control_keep(struct control *c, struct problem *why) MUST_USE; /* rows of `changes` */
+enum status control_keep(struct control *c, struct problem *why) MUST_USE;  /* rows of `changes` */
+enum status control_begin(struct control *c, struct problem *why) MUST_USE; /* once is enough */
 enum status control_commit(struct control *c, struct problem *why) MUST_USE;
 
 /* Writes one row outside of arm's tables, or deletes it when the body is empty; control_commit follows. */
@@ -132,6 +170,10 @@ enum status control_put(struct control *c, struct str table, struct str key, str
 /* guard.c: hands what roles say now to the data plane; and lets go of it. */
 enum status guard_publish(struct control *c, struct problem *why) MUST_USE;
 void guard_forget(struct control *c);
+
+/* On the thread: whether this is the object id of one of our own principals. Nobody else's token may say
+ * so. */
+bool guard_is_ours(const struct control *c, struct str object_id);
 
 /* principals.c: ERRAND_PRINCIPAL and ERRAND_TOKEN, on the thread. */
 enum status principals_find(struct control *c, struct str app_id, struct principal *out,

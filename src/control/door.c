@@ -32,6 +32,7 @@ struct errand *errand_new(struct door *d, struct exchange *x, enum errand_kind k
     buf_init(&e->client_request_id, 128);
     buf_init(&e->correlation_id, 128);
     buf_init(&e->secret, SECRET_MAX);
+    buf_init(&e->bearer, TOKEN_MAX + 1); /* one byte more tells that it is too long */
     buf_init(&e->audience, 1024);
     buf_init(&e->resource, 1024);
     buf_init(&e->issuer, 1024);
@@ -43,21 +44,20 @@ struct errand *errand_new(struct door *d, struct exchange *x, enum errand_kind k
     return e;
 }
 
+static void wipe(struct buf *b) {
+    if (b->p)
+        explicit_bzero(b->p, b->cap);
+    buf_destroy(b);
+}
+
 void errand_free(struct errand *e) {
-    if (e->secret.p)
-        explicit_bzero(e->secret.p, e->secret.cap);
-    struct buf *all[] = {&e->target,
-                         &e->body,
-                         &e->if_match,
-                         &e->if_none_match,
-                         &e->base_url,
-                         &e->audience,
-                         &e->client_request_id,
-                         &e->resource,
-                         &e->correlation_id,
-                         &e->secret,
-                         &e->issuer,
-                         &e->token};
+    wipe(&e->secret);
+    wipe(&e->bearer);
+    wipe(&e->token);
+    rsa_key_unref(e->key);
+    struct buf *all[] = {&e->target,         &e->body,     &e->if_match,          &e->if_none_match,
+                         &e->base_url,       &e->audience, &e->client_request_id, &e->resource,
+                         &e->correlation_id, &e->issuer};
     for (size_t i = 0; i < ARRAY_LEN(all); i++)
         buf_destroy(all[i]);
     arm_answer_destroy(&e->answer);
@@ -143,7 +143,7 @@ static void prove_and_sign(void *arg) {
                                 .token_id = str_of(e->request_id),
                                 .now_s = now_us / 1000000,
                                 .lifetime_s = TOKEN_LIFETIME_S};
-    token_issue(c->vault.token_key, &grant, &e->token);
+    token_issue(e->key, &grant, &e->token);
 }
 
 static void on_signed(void *arg) {
@@ -174,16 +174,30 @@ static void on_answer(void *arg) {
         errand_free(e); /* the client has left; what it asked for is done all the same */
         return;
     }
+    if (e->kind == ERRAND_ROTATE && e->answer.status == 200) {
+        arm_answer_clear(&e->answer);
+        upkeep_rotate(e->door->control, e);
+        return;
+    }
     if (e->kind != ERRAND_TOKEN) {
         reply(e);
         return;
     }
     if (e->refusal == SERVICE_NONE && !e->is_found)
         e->refusal = SERVICE_UNKNOWN_CLIENT;
-    if (e->refusal != SERVICE_NONE)
+    if (e->refusal != SERVICE_NONE) {
         refuse_token(e, e->refusal);
+        return;
+    }
+    e->key = rsa_key_ref(e->door->control->vault.tokens.key); /* it may be replaced meanwhile */
+    loop_work(e->door->loop, prove_and_sign, on_signed, e);
+}
+
+void door_reply(struct errand *e) {
+    if (e->exchange)
+        reply(e);
     else
-        loop_work(e->door->loop, prove_and_sign, on_signed, e);
+        errand_free(e);
 }
 
 void door_answer(struct errand *e) {
@@ -263,6 +277,14 @@ static void put_base_url(struct errand *e, const struct http_head *head) {
     buf_str(&e->base_url, host);
 }
 
+static void put_own_keys(const struct control *c, struct buf *out) {
+    struct rsa_key *keys[1 + VAULT_OLD_KEYS_MAX] = {c->vault.tokens.key};
+    size_t n = 1;
+    for (size_t i = 0; i < c->vault.tokens.n_old; i++)
+        keys[n++] = c->vault.tokens.old[i].key;
+    service_put_jwks(keys, n, out);
+}
+
 /* True when the path was one of the token service's, and is answered. */
 static bool serve_token_path(struct errand *e, const struct http_head *head, struct str path,
                              struct str query) {
@@ -280,7 +302,7 @@ static bool serve_token_path(struct errand *e, const struct http_head *head, str
         service_put_discovery(buf_view(&e->base_url), tenant, out);
         break;
     case SERVICE_JWKS:
-        service_put_jwks(&c->vault.token_key, 1, out);
+        put_own_keys(c, out);
         break;
     case SERVICE_TOKEN:
         e->kind = ERRAND_TOKEN;
@@ -314,32 +336,6 @@ static bool read_method(struct str s, enum arm_method *out) {
     return false;
 }
 
-/* Who asks, by the token; false when the errand was refused. */
-static bool authenticate(struct errand *e, const struct http_head *head) {
-    const struct token_claims *claims;
-    struct str token = token_bearer(http_head_get(head, STR("authorization")));
-    if (token.n == 0) {
-        refuse(e, 401, "AuthenticationFailed",
-               "Authentication failed. The 'Authorization' header is missing.");
-        return false;
-    }
-    enum token_verdict verdict = token_check(e->door->checker, e->door->control->trust, token,
-                                             os_wall_us() / 1000000, &claims, NULL);
-    if (verdict != TOKEN_GOOD) {
-        arm_refuse(&e->answer, 401,
-                   verdict == TOKEN_EXPIRED ? STR("ExpiredAuthenticationToken")
-                                            : STR("InvalidAuthenticationToken"),
-                   "%.*s", STR_ARG(token_verdict_text(verdict)));
-        reply(e);
-        return false;
-    }
-    set_text(e->app_id, sizeof e->app_id, str_of(claims->app_id));
-    set_text(e->object_id, sizeof e->object_id, str_of(claims->object_id));
-    set_text(e->name, sizeof e->name, str_of(claims->name));
-    e->is_own = claims->is_own;
-    return true;
-}
-
 /* /providers/Weir.Capacity/principals[/APPID]; the target becomes the app id.
  */
 static bool is_principal_path(struct str path, struct str *app_id) {
@@ -352,6 +348,18 @@ static bool is_principal_path(struct str path, struct str *app_id) {
     }
     *app_id = STR("");
     return !target_segment(&path, app_id) || !target_segment(&path, &segment);
+}
+
+/* /providers/Weir.Capacity/tokenKeys/rotate */
+static bool is_rotate_path(struct str path) {
+    struct str segment;
+    static const struct str want[] = {STR_INIT("providers"), STR_INIT("Weir.Capacity"),
+                                      STR_INIT("tokenKeys"), STR_INIT("rotate")};
+    for (size_t i = 0; i < ARRAY_LEN(want); i++) {
+        if (!target_segment(&path, &segment) || !str_ieq(segment, want[i]))
+            return false;
+    }
+    return !target_segment(&path, &segment);
 }
 
 /* A new secret and its hash, off the loop. */
@@ -411,11 +419,72 @@ static void begin_principal(struct errand *e, struct str app_id) {
         loop_work(e->door->loop, make_secret, on_secret_made, e);
 }
 
+/* The caller is known: to whoever answers it. */
+static void dispatch(struct errand *e) {
+    struct str path, query, app_id;
+    bool is_split = target_split(buf_view(&e->target), &path, &query);
+    assert(is_split); /* on_request looked */
+    if (is_rotate_path(path)) {
+        e->kind = ERRAND_ROTATE;
+        if (e->method == ARM_POST)
+            send_to_thread(e);
+        else
+            refuse(e, 405, "MethodNotAllowed", "A key is replaced by POST.");
+        return;
+    }
+    if (is_principal_path(path, &app_id)) {
+        char text[PRINCIPAL_ID_SIZE + 1]; /* a longer one is no id, and stays none when cut */
+        set_text(text, sizeof text, app_id);
+        buf_clear(&e->target);
+        begin_principal(e, str_of(text));
+        return;
+    }
+    send_to_thread(e);
+}
+
+static void authenticate(struct errand *e);
+
+static void on_keys(struct issuers_waiter *w) {
+    struct errand *e = CONTAINER_OF(w, struct errand, waiter);
+    if (e->exchange)
+        authenticate(e);
+    else
+        errand_free(e);
+}
+
+/* Who asks, by the token. One whose issuer may have turned its keys over waits until they are fetched. */
+static void authenticate(struct errand *e) {
+    struct control *c = e->door->control;
+    const struct token_claims *claims;
+    struct str issuer;
+    enum token_verdict verdict = token_check(e->door->checker, c->trust, buf_view(&e->bearer),
+                                             os_wall_us() / 1000000, &claims, &issuer);
+    if (verdict == TOKEN_UNKNOWN_KEY && !e->has_waited) {
+        e->has_waited = true;
+        e->waiter.fn = on_keys;
+        if (issuers_ask(c->issuers, issuer, &e->waiter))
+            return;
+    }
+    if (verdict != TOKEN_GOOD) {
+        arm_refuse(&e->answer, 401,
+                   verdict == TOKEN_EXPIRED ? STR("ExpiredAuthenticationToken")
+                                            : STR("InvalidAuthenticationToken"),
+                   "%.*s", STR_ARG(token_verdict_text(verdict)));
+        reply(e);
+        return;
+    }
+    set_text(e->app_id, sizeof e->app_id, str_of(claims->app_id));
+    set_text(e->object_id, sizeof e->object_id, str_of(claims->object_id));
+    set_text(e->name, sizeof e->name, str_of(claims->name));
+    e->is_own = claims->is_own;
+    dispatch(e);
+}
+
 static void on_request(void *arg, struct exchange *x) {
     struct door *d = arg;
     const struct http_head *head = exchange_head(x);
     struct errand *e = errand_new(d, x, ERRAND_ARM);
-    struct str path, query, app_id;
+    struct str path, query, token;
     put_base_url(e, head);
     buf_str(&e->target, head->target);
     buf_str(&e->if_match, http_head_get(head, STR("if-match")));
@@ -435,14 +504,14 @@ static void on_request(void *arg, struct exchange *x) {
         refuse(e, 405, "MethodNotAllowed", "This method is not known here.");
         return;
     }
-    if (!authenticate(e, head))
-        return;
-    if (is_principal_path(path, &app_id)) {
-        buf_clear(&e->target);
-        begin_principal(e, app_id);
+    token = token_bearer(http_head_get(head, STR("authorization")));
+    if (token.n == 0) {
+        refuse(e, 401, "AuthenticationFailed",
+               "Authentication failed. The 'Authorization' header is missing.");
         return;
     }
-    send_to_thread(e);
+    buf_str(&e->bearer, (struct str){token.p, size_min(token.n, TOKEN_MAX + 1)});
+    authenticate(e);
 }
 
 static void on_gone(void *user, struct exchange *x) {

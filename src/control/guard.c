@@ -22,6 +22,8 @@ struct control_guard {
     struct token_checker *checker;
     struct grants *grants; /* one reference */
     int64_t generation;
+    struct trust *trust; /* likewise */
+    int64_t trust_generation;
 };
 
 static void grants_unref(struct grants *g) {
@@ -82,7 +84,7 @@ struct control_guard *control_guard_new(struct control *c) {
     struct control_guard *g = xcalloc(1, sizeof *g);
     g->control = c;
     g->checker = token_checker_new(KEPT_TOKENS);
-    g->generation = -1;
+    g->generation = g->trust_generation = -1;
     return g;
 }
 
@@ -91,6 +93,7 @@ void control_guard_free(struct control_guard *g) {
         return;
     token_checker_free(g->checker);
     grants_unref(g->grants);
+    trust_unref(g->trust);
     free(g);
 }
 
@@ -108,6 +111,18 @@ static const struct grants *newest(struct control_guard *g) {
     return g->grants;
 }
 
+static const struct trust *newest_trust(struct control_guard *g) {
+    struct control *c = g->control;
+    if (atomic_load(&c->trust_generation) != g->trust_generation) {
+        trust_unref(g->trust);
+        pthread_mutex_lock(&c->trust_lock);
+        g->trust = trust_ref(c->trust);
+        g->trust_generation = atomic_load(&c->trust_generation);
+        pthread_mutex_unlock(&c->trust_lock);
+    }
+    return g->trust;
+}
+
 static bool is_listed(const struct buf *list, struct str id) {
     struct str rest = buf_view(list), item;
     while (str_cut(&rest, '\n', &item)) {
@@ -117,14 +132,23 @@ static bool is_listed(const struct buf *list, struct str id) {
     return false;
 }
 
+bool guard_is_ours(const struct control *c, struct str object_id) {
+    return is_listed(&c->grants->principals, object_id);
+}
+
 struct str control_guard_caller(struct control_guard *g, struct str token) {
     const struct token_claims *claims;
-    if (token_check(g->checker, g->control->trust, token, os_wall_us() / 1000000, &claims, NULL) !=
-        TOKEN_GOOD)
+    struct str issuer;
+    enum token_verdict v =
+        token_check(g->checker, newest_trust(g), token, os_wall_us() / 1000000, &claims, &issuer);
+    if (v == TOKEN_UNKNOWN_KEY)
+        issuers_ask_later(g->control->issuers, issuer);
+    if (v != TOKEN_GOOD)
         return STR("");
-    /* A token outlives its principal; what it may do does not. */
+    /* A token of ours outlives its principal; what it may do does not. And no other issuer speaks for our
+     * principals, operators among them, whatever object id it puts in its tokens. */
     struct str id = str_of(claims->object_id);
-    return claims->is_own && !is_listed(&newest(g)->principals, id) ? STR("") : id;
+    return claims->is_own == is_listed(&newest(g)->principals, id) ? id : STR("");
 }
 
 bool control_guard_may(struct control_guard *g, struct str caller, struct str data_action,

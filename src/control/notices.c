@@ -1,7 +1,7 @@
 /* notices.c - webhooks: tells somebody outside what was decided, by POST, a few times if need be. */
 #include "control/control_private.h"
 
-#include "client/client.h"
+#include "control/fetch.h"
 #include "model/url.h"
 
 #include <stdio.h>
@@ -12,14 +12,17 @@
  * at a time. It is told at most TRIES times, with pauses, until the other side answers 2xx; what nobody
  * takes is dropped with a line on stderr, and so is what waits when the process ends: the decision itself is
  * kept, and can be read.
+ *
+ * A tenant has named the URL. So the server goes to public addresses only, looked at after the name was
+ * resolved, unless the operator allows the host; it follows no redirect; it checks the certificate; and
+ * nobody sees what was answered.
  */
 enum {
     TRIES = 3,
     AT_ONCE = 8,
     WAITING_MAX = 1000,
-    CONNECT_MS = 5000,
-    ANSWER_MS = 10000,
-    REQUEST_MAX = 2 << 20,
+    ANSWER_MS = 15000,
+    BODY_MAX = 2 << 20,
 };
 
 static const int64_t pause_ms[TRIES] = {1000, 10000, 0};
@@ -28,18 +31,17 @@ struct notice {
     struct list link; /* in held, waiting or active */
     struct notices *all;
     char *url; /* owned */
-    struct buf body, request;
-    struct client_pool *pool; /* of this try */
-    struct client_request *sent;
+    struct buf body;
+    struct fetch *fetch; /* of this try; NULL between two */
     struct loop_timer *timer;
-    int status; /* of this try's answer; 0 before */
     int n_tries;
 };
 
 struct notices {
     struct loop *loop;
     struct tls_context *tls;
-    struct list held; /* the control thread's alone */
+    char *allowed_hosts; /* owned: names with commas between them */
+    struct list held;    /* the control thread's alone */
     pthread_mutex_t lock;
     struct list waiting; /* under the lock, as is the next */
     size_t n_waiting;
@@ -52,118 +54,71 @@ static void start(void *arg);
 
 /* ---- one notice, on the loop ---- */
 
-static void end_try(struct notice *n) {
-    if (n->sent)
-        client_cancel(n->sent);
-    client_pool_free(n->pool);
-    loop_timer_close(n->timer);
-    n->sent = NULL;
-    n->pool = NULL;
-    n->timer = NULL;
-}
-
 static void notice_free(struct notice *n) {
     list_remove(&n->link);
-    end_try(n);
+    fetch_cancel(n->fetch);
+    loop_timer_close(n->timer);
     free(n->url);
     buf_destroy(&n->body);
-    buf_destroy(&n->request);
     free(n);
 }
 
 static void try_again(void *arg);
 
-/* Off the client's stack: what its handlers stand on may go. */
-static void after_try(void *arg) {
+static void on_answer(void *arg, const struct fetch_answer *a) {
     struct notice *n = arg;
     struct notices *all = n->all;
-    int status = n->status;
-    end_try(n);
-    bool is_told = status >= 200 && status < 300;
-    if (!is_told && ++n->n_tries < TRIES) {
+    bool is_told = a->status >= 200 && a->status < 300;
+    n->fetch = NULL;
+    n->n_tries = a->st == ST_FORBIDDEN ? TRIES : n->n_tries + 1;
+    if (!is_told && n->n_tries < TRIES) {
         n->timer = loop_timer_new(all->loop, pause_ms[n->n_tries - 1], 0, try_again, n);
         return;
     }
-    if (!is_told)
-        fprintf(stderr,
-                "weir: control plane: the webhook %s was not told, %d times; last status %d\n",
-                n->url, TRIES, status);
+    if (!is_told && a->status)
+        fprintf(stderr, "weir: control plane: the webhook %s was not told: it answered %d\n",
+                n->url, a->status);
+    else if (!is_told)
+        fprintf(stderr, "weir: control plane: the webhook %s was not told: %.*s\n", n->url,
+                STR_ARG(a->why));
     notice_free(n);
     all->n_active--;
     start(all);
 }
 
-static void try_has_ended(struct notice *n) {
-    n->sent = NULL;
-    n->timer = loop_timer_new(n->all->loop, 0, 0, after_try, n);
+/* "hooks.example", or "*.example" for all names below it. */
+static bool is_host_in(const char *list, struct str host) {
+    struct str rest = str_of(list), item;
+    while (str_cut(&rest, ',', &item)) {
+        item = str_trim(item);
+        bool is_suffix = str_starts(item, STR("*.")) && host.n > item.n - 1;
+        if (is_suffix)
+            item = str_skip(item, 1);
+        if (item.n && str_ieq(item, is_suffix ? str_skip(host, host.n - item.n) : host))
+            return true;
+    }
+    return false;
 }
 
-static void on_head(void *user, const struct http_head *head) {
-    struct notice *n = user;
-    n->status = head->status;
-}
-
-static void on_body(void *user, struct str piece, bool is_last) {
-    (void)piece; /* what the other side has to say to it is nobody's concern */
-    if (is_last)
-        try_has_ended(user);
-}
-
-static void on_pause(void *user) {
-    (void)user;
-}
-
-static void on_fail(void *user, enum status st, struct str why) {
-    struct notice *n = user;
-    (void)st;
-    (void)why;
-    n->status = 0;
-    try_has_ended(n);
-}
-
-static const struct client_handlers handlers = {on_head, on_body, on_pause, on_fail};
-
-/* Parts the URL, whose query url_parse does not take. */
-static bool read_url(const struct notice *n, struct url *url, struct str *query) {
+static bool is_allowed(const struct notice *n) {
+    struct url url;
     struct str text = str_of(n->url);
     ptrdiff_t mark = str_find(text, STR("?"));
-    *query = mark < 0 ? STR("") : str_skip(text, (size_t)mark);
-    text.n -= query->n;
-    return url_parse(text, url, NULL) == ST_OK;
+    if (mark >= 0)
+        text.n = (size_t)mark;
+    return url_parse(text, &url, NULL) == ST_OK && is_host_in(n->all->allowed_hosts, url.host);
 }
 
 static void try_again(void *arg) {
     struct notice *n = arg;
-    struct url url;
-    struct str query;
-    end_try(n);
-    n->status = 0;
-    if (!read_url(n, &url, &query)) { /* it was looked at before it was kept */
-        n->n_tries = TRIES;
-        try_has_ended(n);
-        return;
-    }
-    char *host = str_dup(url.host);
-    struct client_target target = {.host = host,
-                                   .port = url.port,
-                                   .tls = url.is_tls ? n->all->tls : NULL,
-                                   .max_connections = 1,
-                                   .connect_ms = CONNECT_MS,
-                                   .first_byte_ms = ANSWER_MS,
-                                   .stall_ms = ANSWER_MS,
-                                   .idle_ms = 1};
-    n->pool = client_pool_new(n->all->loop, &target);
-    free(host);
-    buf_clear(&n->request);
-    buf_printf(&n->request,
-               "POST %.*s%.*s HTTP/1.1\r\nhost: %.*s\r\nuser-agent: weir\r\n"
-               "content-type: application/json\r\ncontent-length: %zu\r\nconnection: close\r\n\r\n",
-               STR_ARG(url.path.n ? url.path : STR("/")), STR_ARG(query), STR_ARG(url.authority),
-               n->body.len);
-    buf_str(&n->request, buf_view(&n->body));
-    struct iovec iov = {n->request.p, n->request.len};
-    n->sent = client_send(n->pool, &iov, 1, &handlers, n);
-    assert(n->sent); /* the pool is new */
+    struct fetch_order order = {.url = str_of(n->url),
+                                .tls = n->all->tls,
+                                .body = buf_view(&n->body),
+                                .whole_ms = ANSWER_MS,
+                                .is_public_only = !is_allowed(n)};
+    loop_timer_close(n->timer);
+    n->timer = NULL;
+    n->fetch = fetch_begin(n->all->loop, &order, on_answer, n);
 }
 
 /* Begins as many of those that wait as may run at once. */
@@ -188,15 +143,21 @@ static void start(void *arg) {
 
 /* ---- all of them ---- */
 
-struct notices *notices_new(struct loop *l, struct tls_context *tls) {
+struct notices *notices_new(struct loop *l, struct tls_context *tls, const char *allowed_hosts) {
     struct notices *all = xcalloc(1, sizeof *all);
     all->loop = l;
     all->tls = tls_ref(tls);
+    all->allowed_hosts = str_dup(str_of(allowed_hosts));
     list_init(&all->held);
     list_init(&all->waiting);
     list_init(&all->active);
     pthread_mutex_init(&all->lock, NULL);
     return all;
+}
+
+void notices_set_tls(struct notices *all, struct tls_context *tls) {
+    tls_unref(all->tls);
+    all->tls = tls_ref(tls);
 }
 
 void notices_hold(struct notices *all, const struct arm_changes *changes) {
@@ -205,8 +166,7 @@ void notices_hold(struct notices *all, const struct arm_changes *changes) {
         struct notice *n = xcalloc(1, sizeof *n);
         n->all = all;
         n->url = str_dup(given->url);
-        buf_init(&n->body, REQUEST_MAX);
-        buf_init(&n->request, REQUEST_MAX);
+        buf_init(&n->body, BODY_MAX);
         buf_str(&n->body, given->body);
         list_append(&all->held, &n->link);
     }
@@ -261,5 +221,6 @@ void notices_free(struct notices *all) {
         notice_free(CONTAINER_OF(it, struct notice, link));
     pthread_mutex_destroy(&all->lock);
     tls_unref(all->tls);
+    free(all->allowed_hosts);
     free(all);
 }

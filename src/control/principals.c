@@ -175,6 +175,11 @@ static enum status answer(struct control *c, struct errand *e, struct problem *w
                    "Only an operator may manage service principals.");
         return ST_OK;
     }
+    if (e->kind == ERRAND_ROTATE) {
+        e->answer.status = 200;
+        TRY(control_begin(c, why));
+        return audit(c, e, "Weir.Capacity/tokenKeys/rotate/action", STR("token key"), why);
+    }
     struct str app_id = buf_view(&e->target);
     if (app_id.n == 0)
         return list_all(c, e, why);

@@ -40,7 +40,7 @@ static enum status put_row(struct control *c, const struct arm_change *row, stru
     return st;
 }
 
-static enum status begin(struct control *c, struct problem *why) {
+enum status control_begin(struct control *c, struct problem *why) {
     if (c->is_store_open)
         return ST_OK;
     TRY(store_begin(c->store, why));
@@ -70,7 +70,7 @@ static enum status put_rows(struct control *c, struct problem *why) {
 enum status control_keep(struct control *c, struct problem *why) {
     if (c->changes.n == 0 && c->changes.n_audits == 0)
         return ST_OK;
-    enum status st = begin(c, why);
+    enum status st = control_begin(c, why);
     if (st == ST_OK)
         st = put_rows(c, why);
     if (st == ST_OK)
@@ -81,7 +81,7 @@ enum status control_keep(struct control *c, struct problem *why) {
 
 enum status control_put(struct control *c, struct str table, struct str key, struct str body,
                         struct problem *why) {
-    TRY(begin(c, why));
+    TRY(control_begin(c, why));
     c->has_new_grants |= str_eq(table, STR(PRINCIPAL_TABLE));
     return body.n ? store_put(c->store, table, key, body, why)
                   : store_delete(c->store, table, key, why);
@@ -181,6 +181,11 @@ static void run_arm(struct control *c, struct errand *e) {
     if (e->is_own && !found) {
         arm_refuse(&e->answer, 401, STR("InvalidAuthenticationToken"),
                    "The application of this token has been deleted.");
+        return;
+    }
+    if (!e->is_own && guard_is_ours(c, str_of(e->object_id))) {
+        arm_refuse(&e->answer, 401, STR("InvalidAuthenticationToken"),
+                   "The access token names a principal of another issuer.");
         return;
     }
     struct arm_request q = {

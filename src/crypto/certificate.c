@@ -213,15 +213,14 @@ void certificate_make_ca(struct str name, int64_t now_s, struct buf *cert_pem,
 }
 
 static enum status make_server(X509 *ca, EVP_PKEY *ca_key, struct str first_name,
-                               GENERAL_NAMES *names, int64_t now_s, struct buf *cert_pem,
-                               struct buf *key_pem, struct problem *why) {
+                               GENERAL_NAMES *names, int64_t validity_s, int64_t now_s,
+                               struct buf *cert_pem, struct buf *key_pem, struct problem *why) {
     int64_t ca_begin_s, ca_end_s;
     if (!read_validity(ca, &ca_begin_s, &ca_end_s) || now_s >= ca_end_s)
         return problem_set(why, ST_BAD_REQUEST, STR("ca"), "The authority has ended.");
     CLEANUP(free_key) EVP_PKEY *key = make_key();
     CLEANUP(free_cert)
-    X509 *cert = begin_cert(key, first_name, now_s - DAY_S,
-                            i64_min(now_s + CERTIFICATE_SERVER_DAYS * DAY_S, ca_end_s));
+    X509 *cert = begin_cert(key, first_name, now_s - DAY_S, i64_min(now_s + validity_s, ca_end_s));
     crypto_must(X509_set_issuer_name(cert, X509_get_subject_name(ca)) == 1, "X509_set_issuer_name");
     add_extension(cert, ca, NID_basic_constraints, "critical,CA:FALSE");
     add_extension(cert, ca, NID_key_usage, "critical,digitalSignature");
@@ -251,8 +250,8 @@ static X509 *read_ca(struct str cert_pem, struct str key_pem, EVP_PKEY **key) {
 }
 
 enum status certificate_make_server(struct str ca_cert_pem, struct str ca_key_pem,
-                                    const struct str *names, size_t n_names, int64_t now_s,
-                                    struct buf *cert_pem, struct buf *key_pem,
+                                    const struct str *names, size_t n_names, int64_t validity_s,
+                                    int64_t now_s, struct buf *cert_pem, struct buf *key_pem,
                                     struct problem *why) {
     CLEANUP(free_names) GENERAL_NAMES *list = NULL;
     TRY(general_names(names, n_names, &list, why));
@@ -260,10 +259,15 @@ enum status certificate_make_server(struct str ca_cert_pem, struct str ca_key_pe
     CLEANUP(free_cert) X509 *ca = read_ca(ca_cert_pem, ca_key_pem, &ca_key);
     if (!ca)
         return crypto_refuse(why, STR("ca"), "The authority's certificate and key are no pair");
-    return make_server(ca, ca_key, names[0], list, now_s, cert_pem, key_pem, why);
+    return make_server(ca, ca_key, names[0], list, validity_s, now_s, cert_pem, key_pem, why);
 }
 
 /* --- judging --- */
+
+int64_t certificate_renew_s(int64_t begin_s, int64_t end_s) {
+    int64_t validity_s = i64_max(end_s - begin_s - DAY_S, 0); /* it began a day early */
+    return end_s - i64_min(CERTIFICATE_RENEW_DAYS * DAY_S, validity_s / 3);
+}
 
 static enum certificate_state judge(X509 *ca, X509 *cert, EVP_PKEY *key, const struct str *names,
                                     size_t n_names, int64_t now_s) {
@@ -276,7 +280,7 @@ static enum certificate_state judge(X509 *ca, X509 *cert, EVP_PKEY *key, const s
         return CERTIFICATE_FOREIGN;
     if (!covers(cert, names, n_names))
         return CERTIFICATE_OTHER_NAMES;
-    if (now_s < begin_s || now_s > end_s - CERTIFICATE_RENEW_DAYS * DAY_S)
+    if (now_s < begin_s || now_s > certificate_renew_s(begin_s, end_s))
         return CERTIFICATE_OLD;
     return CERTIFICATE_GOOD;
 }

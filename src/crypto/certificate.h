@@ -15,7 +15,9 @@ enum {
     CERTIFICATE_CA_DAYS = 3650,
     /* Below the bounds that platforms set for private authorities (Apple: 825 days). */
     CERTIFICATE_SERVER_DAYS = 397,
-    CERTIFICATE_RENEW_DAYS = 30, /* a server certificate is made anew this long before it ends */
+    /* A server certificate is made anew this long before it ends, or a third of its validity when that
+     * is shorter. */
+    CERTIFICATE_RENEW_DAYS = 30,
     CERTIFICATE_NAMES_MAX = 64,
 };
 
@@ -25,14 +27,14 @@ void certificate_make_ca(struct str name, int64_t now_s, struct buf *cert_pem, s
 
 /*
  * A new server certificate for these DNS names and IP addresses (subjectAltName), signed by the
- * authority; it ends with the authority at the latest. `cert_pem` gets the certificate alone,
+ * authority; it ends after `validity_s`, and with the authority at the latest. `cert_pem` gets the certificate alone,
  * without the authority's. A name may begin with "*.". ST_BAD_REQUEST when there is no name, too
  * many, or one that is neither a name nor an address; or when the authority's texts are none, or
  * its key is another's. Appends to both, or nothing.
  */
 enum status certificate_make_server(struct str ca_cert_pem, struct str ca_key_pem,
-                                    const struct str *names, size_t n_names, int64_t now_s,
-                                    struct buf *cert_pem, struct buf *key_pem,
+                                    const struct str *names, size_t n_names, int64_t validity_s,
+                                    int64_t now_s, struct buf *cert_pem, struct buf *key_pem,
                                     struct problem *why) MUST_USE;
 
 /* What may be wrong with a server certificate that is there already. */
@@ -41,7 +43,7 @@ enum certificate_state {
     CERTIFICATE_UNREADABLE,  /* no PEM, or the key is another's */
     CERTIFICATE_FOREIGN,     /* not signed by this authority */
     CERTIFICATE_OTHER_NAMES, /* does not cover all of these names */
-    CERTIFICATE_OLD,         /* ends within CERTIFICATE_RENEW_DAYS, or is not valid yet */
+    CERTIFICATE_OLD,         /* it is time to make it anew, or it is not valid yet */
 };
 
 /* Judges in the order above. */
@@ -51,6 +53,9 @@ enum certificate_state certificate_judge(struct str ca_cert_pem, struct str cert
 
 /* Whether an authority's two texts belong together, may sign, and are valid now. */
 bool certificate_ca_is_good(struct str ca_cert_pem, struct str ca_key_pem, int64_t now_s) MUST_USE;
+
+/* From when on a server certificate of this validity counts as CERTIFICATE_OLD. */
+int64_t certificate_renew_s(int64_t begin_s, int64_t end_s);
 
 /* The first and the last second of a certificate's validity. False when the text is none. */
 bool certificate_validity(struct str cert_pem, int64_t *begin_s, int64_t *end_s) MUST_USE;

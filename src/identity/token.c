@@ -2,6 +2,7 @@
 #include "identity/token.h"
 
 #include "crypto/hash.h"
+#include "identity/issuer.h"
 #include "identity/trust_private.h"
 #include "json/json.h"
 
@@ -415,7 +416,14 @@ static enum token_verdict judge(struct token_checker *c, const struct trust *tru
     if (v != TOKEN_GOOD)
         return v;
     c->claims.is_own = issuer->is_own;
-    return c->claims.object_id[0] == '\0' ? TOKEN_NOBODY : TOKEN_GOOD;
+    if (c->claims.object_id[0] == '\0')
+        return TOKEN_NOBODY;
+    if (!issuer->is_own) {
+        char id[PRINCIPAL_GUID_SIZE];
+        issuer_principal_id(str_of(issuer->issuer), str_of(c->claims.object_id), id);
+        memcpy(c->claims.object_id, id, sizeof id);
+    }
+    return TOKEN_GOOD;
 }
 
 enum token_verdict token_check(struct token_checker *c, const struct trust *trust, struct str token,

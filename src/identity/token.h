@@ -37,8 +37,9 @@ struct token_claims {
     char issuer[TOKEN_TEXT_SIZE];
     char audience[TOKEN_TEXT_SIZE];  /* the one that was accepted */
     char tenant_id[TOKEN_TEXT_SIZE]; /* "tid"; empty when the issuer does not say */
-    char object_id[TOKEN_TEXT_SIZE]; /* "oid", else "sub": what roles are assigned to */
-    char app_id[TOKEN_TEXT_SIZE];    /* "appid", else "azp", else "client_id"; may be empty */
+    /* "oid", else "sub": what roles are assigned to. Of an outside issuer always a GUID: issuer.h. */
+    char object_id[TOKEN_TEXT_SIZE];
+    char app_id[TOKEN_TEXT_SIZE]; /* "appid", else "azp", else "client_id"; may be empty */
     /* For people, never for decisions: the first of "app_displayname", "name", "upn" and
      * "preferred_username" that fits; else empty. */
     char name[TOKEN_TEXT_SIZE];

@@ -1,60 +1,17 @@
 // control.test.mjs - the control plane, by Azure's own packages and by plain requests.
 import assert from 'node:assert/strict';
-import { execFileSync, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import https from 'node:https';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { runWeir, spawnGateway, spawnSimulator, tempFolder, until } from './support.mjs';
+import {
+    account, accountBody, ask, callWith, deploymentBody, makeCertificate, operatorsResources, spawnControl, spawnWithAccount, subscription, tokenOf, v,
+} from './control_support.mjs';
+import { runWeir, spawnSimulator, tempFolder, until } from './support.mjs';
 
 const here = path.dirname(fileURLToPath(import.meta.url));
-const subscription = '00000000-0000-0000-0000-000000000001';
-
-// What an operator has before the first tenant comes.
-const operatorsResources = (backend, ptus = 500) => [
-    { id: `/subscriptions/${subscription}`, displayName: 'Tests' },
-    { id: '/providers/Weir.Capacity/locations/eastus', properties: { displayName: 'East US', dataZone: 'us' } },
-    {
-        id: '/providers/Weir.Capacity/pools/tests', location: 'eastus',
-        properties: { ptus, models: [{ name: 'gpt-4o' }, { name: 'text-embedding-3-small' }] },
-    },
-    { id: '/providers/Weir.Capacity/pools/tests/backends/b1', properties: { url: backend } },
-];
-
-// Starts a gateway with a control plane; its handle, and what operator.json says.
-async function spawnControl(t, { resources, folder = tempFolder(t), ...more }) {
-    const gateway = await spawnGateway(t, { resources, folder, ...more, args: ['--control-listen', '127.0.0.1:0', ...(more.args ?? [])] });
-    const control = JSON.parse(readFileSync(path.join(folder, 'data/operator.json')));
-    return { gateway, control, dataDir: path.join(folder, 'data') };
-}
-
-// One request to the control plane without any client: { status, headers, body, json }.
-function ask({ control, token }, method, target, body, headers = {}) {
-    return new Promise((resolve, reject) => {
-        const q = https.request(control.controlEndpoint + target, {
-            method, ca: readFileSync(control.caFile),
-            headers: {
-                ...(token ? { authorization: `Bearer ${token}` } : {}),
-                ...(body === undefined ? {} : { 'content-type': 'application/json' }), ...headers,
-            },
-        }, (a) => {
-            let text = '';
-            a.setEncoding('utf8').on('data', (d) => (text += d));
-            a.on('end', () => resolve({ status: a.statusCode, headers: a.headers, body: text, json: () => JSON.parse(text) }));
-        });
-        q.on('error', reject);
-        q.end(body === undefined ? undefined : typeof body === 'string' ? body : JSON.stringify(body));
-    });
-}
-
-async function tokenOf(control, id = control.clientId, secret = control.clientSecret) {
-    const form = new URLSearchParams({ grant_type: 'client_credentials', client_id: id, client_secret: secret, scope: `${control.controlEndpoint}/.default` });
-    const a = await ask({ control }, 'POST', '/adfs/oauth2/token', String(form), { 'content-type': 'application/x-www-form-urlencoded' });
-    assert.equal(a.status, 200, a.body);
-    return a.json().access_token;
-}
-
 describe("Azure's own packages", () => {
     test('manage accounts and deployments that the next call obeys', { timeout: 120000 }, async (t) => {
         const sim = await spawnSimulator(t, '--profile', 'instant');
@@ -85,36 +42,6 @@ describe("Azure's own packages", () => {
         }
         assert.equal(code, 0, out + err);
     });
-});
-
-const account = (name, group = 'rg') =>
-    `/subscriptions/${subscription}/resourceGroups/${group}/providers/Microsoft.CognitiveServices/accounts/${name}`;
-const v = '?api-version=2025-09-01';
-const accountBody = { kind: 'OpenAI', location: 'eastus', sku: { name: 'S0' }, properties: {} };
-const deploymentBody = (capacity, sku = 'ProvisionedManaged') => ({
-    sku: { name: sku, capacity }, properties: { model: { format: 'OpenAI', name: 'gpt-4o', version: '2024-08-06' } },
-});
-
-// A control plane with one group and one account in it, and the operator's token.
-async function spawnWithAccount(t, more = {}) {
-    const sim = await spawnSimulator(t, '--profile', 'instant');
-    const { ptus, ...rest } = more;
-    const c = await spawnControl(t, { resources: operatorsResources(sim.url, ptus), ...rest });
-    c.sim = sim;
-    c.token = await tokenOf(c.control);
-    c.put = (target, body, headers) => ask(c, 'PUT', target + v, body, headers);
-    c.get = (target) => ask(c, 'GET', target + v);
-    c.delete = (target) => ask(c, 'DELETE', target + v);
-    assert.equal((await c.put(`/subscriptions/${subscription}/resourceGroups/rg`, { location: 'eastus' })).status, 201);
-    assert.equal((await c.put(account('acct'), accountBody)).status, 201);
-    const keys = await ask(c, 'POST', `${account('acct')}/listKeys${v}`);
-    c.key = keys.json().key1;
-    return c;
-}
-
-const callWith = (c, key, name = 'd') => fetch(`${c.gateway.url}/openai/deployments/${name}/chat/completions?api-version=2024-10-21`, {
-    method: 'POST', headers: { 'content-type': 'application/json', ...key },
-    body: JSON.stringify({ messages: [{ role: 'user', content: 'Hi' }], max_tokens: 3 }),
 });
 
 describe('who may come in', () => {
@@ -333,11 +260,9 @@ describe('quota and capacity', () => {
 
     test('a request for more waits for the operator, who tells the asker, though not at the first attempt', { timeout: 60000 }, async (t) => {
         const folder = tempFolder(t);
-        const file = (name) => path.join(folder, name);
-        execFileSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2', '-keyout', file('hook.key'),
-            '-out', file('hook.pem'), '-subj', '/CN=hook', '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1'], { stdio: 'ignore' });
+        const tls = makeCertificate(folder, 'hook');
         const told = [];
-        const hook = https.createServer({ key: readFileSync(file('hook.key')), cert: readFileSync(file('hook.pem')) }, (q, a) => {
+        const hook = https.createServer(tls, (q, a) => {
             let text = '';
             q.setEncoding('utf8').on('data', (d) => (text += d)).on('end', () => {
                 told.push({ method: q.method, url: q.url, type: q.headers['content-type'], body: JSON.parse(text) });
@@ -346,7 +271,7 @@ describe('quota and capacity', () => {
         });
         await new Promise((resolve) => hook.listen(0, '127.0.0.1', resolve));
         t.after(() => hook.close());
-        const c = await spawnWithAccount(t, { ptus: 2000, env: { SSL_CERT_FILE: file('hook.pem') } });
+        const c = await spawnWithAccount(t, { ptus: 2000, env: { SSL_CERT_FILE: tls.file }, args: ['--webhook-hosts', 'hooks.example, localhost'] });
         const place = `/subscriptions/${subscription}/providers/Weir.Capacity/quotaRequests`;
         const wish = { location: 'eastus', quotaName: 'OpenAI.ProvisionedManaged', limit: 800, webhook: `https://localhost:${hook.address().port}/told?by=weir` };
         const made = await ask(c, 'POST', place + v, { properties: wish });

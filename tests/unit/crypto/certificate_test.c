@@ -33,8 +33,8 @@ static enum status make_server(struct pair *p, const struct pair *by, const stru
                                size_t n, struct problem *why) {
     buf_init(&p->cert, 8192);
     buf_init(&p->key, 8192);
-    return certificate_make_server(buf_view(&by->cert), buf_view(&by->key), for_names, n, now,
-                                   &p->cert, &p->key, why);
+    return certificate_make_server(buf_view(&by->cert), buf_view(&by->key), for_names, n,
+                                   CERTIFICATE_SERVER_DAYS * DAY, now, &p->cert, &p->key, why);
 }
 
 static void drop(struct pair *p) {

@@ -15,6 +15,7 @@
 #include "support/folder.h"
 
 #define DAY INT64_C(86400)
+#define VALIDITY_S (CERTIFICATE_SERVER_DAYS * DAY)
 
 static const int64_t now = INT64_C(1795305600);
 static const struct str names[] = {STR_INIT("localhost"), STR_INIT("127.0.0.1")};
@@ -23,7 +24,7 @@ static struct vault open_vault(void **state, size_t n_names, int64_t at) {
     struct folder *f = *state;
     struct vault v;
     struct problem why = {{0}, {0}};
-    enum status st = vault_open(f->path, names, n_names, at, &v, &why);
+    enum status st = vault_open(f->path, names, n_names, VALIDITY_S, at, &v, &why);
     if (st != ST_OK)
         print_error("%s: %s\n", why.target, why.message);
     assert_int_equal(st, ST_OK);
@@ -45,7 +46,7 @@ static void the_first_start_makes_what_later_ones_read(void **state) {
     assert_true(first.made_ca && first.made_server);
     assert_false(again.made_ca || again.made_server);
     assert_memory_equal(&first.seal, &again.seal, sizeof first.seal);
-    assert_true(str_eq(rsa_key_id(first.token_key), rsa_key_id(again.token_key)));
+    assert_true(str_eq(rsa_key_id(first.tokens.key), rsa_key_id(again.tokens.key)));
     assert_int_equal(first.server_ends_s, now + CERTIFICATE_SERVER_DAYS * DAY);
     assert_int_equal(first.server_ends_s, again.server_ends_s);
     struct buf ca, cert, key;
@@ -119,7 +120,8 @@ static void half_a_pair_of_the_server_is_made_anew(void **state) {
 
 /* Whatever else was damaged is not ours to throw away: secrets and the clients' trust hang on it. */
 static void damage_is_named_and_left_alone(void **state) {
-    static const char *const files[] = {"seal.key", "token.pem", "ca.pem", "ca.key"};
+    static const char *const files[] = {"seal.key", "token.pem", "ca.pem", "ca.key",
+                                        "token-keys.json"};
     struct vault v = open_vault(state, 1, now);
     vault_close(&v);
     for (size_t i = 0; i < ARRAY_LEN(files); i++) {
@@ -130,9 +132,9 @@ static void damage_is_named_and_left_alone(void **state) {
         assert_int_equal(os_replace_file(path, STR("damaged"), NULL), ST_OK);
         struct folder *f = *state;
         struct problem why = {{0}, {0}};
-        assert_int_equal(vault_open(f->path, names, 1, now, &v, &why), ST_BAD_REQUEST);
+        assert_int_equal(vault_open(f->path, names, 1, VALIDITY_S, now, &v, &why), ST_BAD_REQUEST);
         assert_non_null(strstr(why.target, i == 3 ? "ca.pem" : files[i]));
-        assert_null(v.token_key);
+        assert_null(v.tokens.key);
         read_into(&now_there, path);
         assert_true(str_eq(buf_view(&now_there), STR("damaged")));
         assert_int_equal(os_replace_file(path, buf_view(&good), NULL), ST_OK);
@@ -141,6 +143,72 @@ static void damage_is_named_and_left_alone(void **state) {
     }
     v = open_vault(state, 1, now);
     assert_false(v.made_ca || v.made_server);
+    vault_close(&v);
+}
+
+static void a_short_certificate_is_renewed_after_two_thirds(void **state) {
+    struct folder *f = *state;
+    struct vault v;
+    bool renewed;
+    assert_int_equal(vault_open(f->path, names, 2, 300, now, &v, NULL), ST_OK);
+    assert_int_equal(v.server_ends_s, now + 300);
+    assert_int_equal(v.server_renew_s, now + 200);
+    assert_int_equal(vault_renew(&v, names, 2, now + 200, &renewed, NULL), ST_OK);
+    assert_false(renewed);
+    assert_int_equal(vault_renew(&v, names, 2, now + 201, &renewed, NULL), ST_OK);
+    assert_true(renewed);
+    assert_int_equal(v.server_ends_s, now + 501);
+    vault_close(&v);
+}
+
+static bool has_old(const struct vault *v, struct str id) {
+    for (size_t i = 0; i < v->tokens.n_old; i++) {
+        if (str_eq(rsa_key_id(v->tokens.old[i].key), id))
+            return true;
+    }
+    return false;
+}
+
+static void a_key_that_signed_stays_until_its_tokens_have_ended(void **state) {
+    struct vault v = open_vault(state, 1, now), again;
+    struct vault_tokens next;
+    struct rsa_key *first = rsa_key_ref(v.tokens.key);
+    assert_int_equal(v.tokens.made_s, now);
+    assert_int_equal(v.tokens.n_old, 0);
+    assert_int_equal(vault_rotate_tokens(&v, 4000, now + 10, &next, NULL), ST_OK);
+    vault_adopt_tokens(&v, &next);
+    assert_false(str_eq(rsa_key_id(v.tokens.key), rsa_key_id(first)));
+    assert_true(has_old(&v, rsa_key_id(first)));
+    assert_int_equal(v.tokens.made_s, now + 10);
+
+    again = open_vault(state, 1, now + 4009); /* a restart forgets neither */
+    assert_true(str_eq(rsa_key_id(again.tokens.key), rsa_key_id(v.tokens.key)));
+    assert_true(has_old(&again, rsa_key_id(first)));
+    assert_int_equal(again.tokens.made_s, now + 10);
+    assert_false(vault_forget_tokens(&again, now + 4009));
+    assert_true(vault_forget_tokens(&again, now + 4010));
+    assert_int_equal(again.tokens.n_old, 0);
+    vault_close(&again);
+    again = open_vault(state, 1, now + 4010);
+    assert_int_equal(again.tokens.n_old, 0);
+    vault_close(&again);
+    rsa_key_unref(first);
+    vault_close(&v);
+}
+
+static void keys_do_not_pile_up(void **state) {
+    struct vault v = open_vault(state, 1, now);
+    struct vault_tokens next;
+    struct problem why = {{0}, {0}};
+    /* Made by hand: eight rotations would take a second. */
+    for (size_t i = 0; i < VAULT_OLD_KEYS_MAX; i++)
+        v.tokens.old[v.tokens.n_old++] =
+            (struct vault_old_key){rsa_key_ref(v.tokens.key), now + 100};
+    assert_int_equal(vault_rotate_tokens(&v, 4000, now + 99, &next, &why), ST_OVERLOADED);
+    assert_true(why.message[0] != '\0');
+    assert_int_equal(vault_rotate_tokens(&v, 4000, now + 100, &next, &why), ST_OK);
+    assert_int_equal(next.n_old, 1);
+    vault_adopt_tokens(&v, &next);
     vault_close(&v);
 }
 
@@ -159,7 +227,7 @@ static void a_seal_key_of_another_form_is_no_key(void **state) {
     struct vault v;
     for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
         assert_int_equal(os_replace_file(path, str_of(texts[i]), NULL), ST_OK);
-        assert_int_equal(vault_open(f->path, names, 1, now, &v, NULL), ST_BAD_REQUEST);
+        assert_int_equal(vault_open(f->path, names, 1, VALIDITY_S, now, &v, NULL), ST_BAD_REQUEST);
     }
     assert_int_equal(
         os_replace_file(
@@ -177,10 +245,10 @@ static void names_and_folders_that_will_not_do_are_refused(void **state) {
     static const struct str bad[] = {STR_INIT("no name")};
     struct vault v;
     struct problem why = {{0}, {0}};
-    assert_int_equal(vault_open(f->path, bad, 1, now, &v, &why), ST_BAD_REQUEST);
+    assert_int_equal(vault_open(f->path, bad, 1, VALIDITY_S, now, &v, &why), ST_BAD_REQUEST);
     assert_string_equal(why.target, "names");
-    assert_int_equal(vault_open("/dev/null/x", names, 1, now, &v, &why), ST_IO_FAILED);
-    assert_null(v.token_key);
+    assert_int_equal(vault_open("/dev/null/x", names, 1, VALIDITY_S, now, &v, &why), ST_IO_FAILED);
+    assert_null(v.tokens.key);
 }
 
 /* Primes take their time: all tests but the first find a token key in their folder. */
@@ -217,6 +285,9 @@ int main(void) {
                                         folder_remove),
         IN_FOLDER(only_its_user_may_read_the_keys),
         IN_FOLDER(the_certificate_is_renewed_when_due_by_the_same_authority),
+        IN_FOLDER(a_short_certificate_is_renewed_after_two_thirds),
+        IN_FOLDER(a_key_that_signed_stays_until_its_tokens_have_ended),
+        IN_FOLDER(keys_do_not_pile_up),
         IN_FOLDER(half_a_pair_of_the_server_is_made_anew),
         IN_FOLDER(damage_is_named_and_left_alone),
         IN_FOLDER(a_seal_key_of_another_form_is_no_key),
