@@ -404,3 +404,16 @@ bool access_allows_below(const struct access *a, struct str principal, struct st
                          struct str scope) {
     return allows(a, principal, action, scope, false, true);
 }
+
+bool access_is_member(const struct access *a, struct str principal, struct str scope) {
+    const struct holder *h = find_lower(&a->by_principal, principal);
+    if (!h)
+        return false;
+    scope = trim_scope(scope);
+    LIST_EACH (&h->assignments, it) {
+        const struct access_assignment *x = &CONTAINER_OF(it, struct assignment, of_holder)->a;
+        if (access_is_within(scope, x->scope) || access_is_within(x->scope, scope))
+            return true;
+    }
+    return false;
+}

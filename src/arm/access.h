@@ -86,6 +86,9 @@ bool access_allows_data(const struct access *a, struct str principal, struct str
 bool access_allows_below(const struct access *a, struct str principal, struct str action,
                          struct str scope);
 
+/* Whether the principal has any role there, above or below, whatever it allows. */
+bool access_is_member(const struct access *a, struct str principal, struct str scope);
+
 /* Whether `scope` is `above` or below it. */
 bool access_is_within(struct str scope, struct str above);
 

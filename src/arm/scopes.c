@@ -9,10 +9,12 @@ enum { GROUPS_MAX = 980 };
 /*
  * Subscriptions
  */
+
+/* The list has those in which the caller has any role, as ARM's has: clients log in by it (`az login`
+ * fails without one), also as somebody who may only call a model. It shows no more than names. */
 static bool sees_subscription(struct ask *a, const struct row *r) {
     return a->req->caller.is_operator ||
-           access_allows_below(a->arm->access, a->req->caller.object_id,
-                               STR("Microsoft.Resources/subscriptions/read"), r->id);
+           access_is_member(a->arm->access, a->req->caller.object_id, r->id);
 }
 
 void scopes_subscriptions(struct ask *a) {

@@ -147,6 +147,10 @@ static void what_is_assigned_holds_below_and_nowhere_else(void **state) {
     assert_true(access_allows_below(a, STR("ann"), str_of(read), STR(SUB)));
     assert_true(access_allows_below(a, STR("ann"), str_of(read), STR(ACCOUNT)));
     assert_false(access_allows_below(a, STR("ann"), str_of(read), STR("/subscriptions/s2")));
+    assert_true(access_is_member(a, STR("ann"), STR(SUB)));
+    assert_true(access_is_member(a, STR("ANN"), STR(ACCOUNT "/")));
+    assert_false(access_is_member(a, STR("ann"), STR("/subscriptions/s2")));
+    assert_false(access_is_member(a, STR("nobody"), STR(SUB)));
     /* Data actions are not actions. */
     assert_int_equal(assign(a, "/x/2", "ann", "Owner", "/"), ACCESS_DONE);
     assert_true(may(a, "ann", "any/thing", "/subscriptions/s2"));

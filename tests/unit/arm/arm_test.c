@@ -392,6 +392,7 @@ static void assign(struct rig *g, const char *scope, const char *role, const cha
 #define READER "acdd72a7-3385-48ef-bd42-f606fba81ae7"
 #define OWNER "8e3af657-a8ff-443c-a75c-2fe8c4bcb635"
 #define CONTRIBUTOR "b24988ac-6180-42a0-ab88-20f7382dd24c"
+#define OPENAI_USER "5e0bd9bd-7b93-4f28-af87-19fc36ad61bd"
 #define USAGES_READER "bba48692-92b0-4667-a9ad-c31c7b334ac2"
 
 static void act_as_alice(struct rig *g) {
@@ -455,6 +456,38 @@ static void a_usages_reader_sees_quota_and_nothing_else(void **state) {
                      200);
     assert_int_equal(GET(g, ACCOUNT_1 V), 403);
     assert_int_equal(PUT(g, DEPLOYMENT_1 V, "{}"), 403);
+    assert_int_equal(GET(g, SUB V), 403);
+    assert_int_equal(GET(g, SUB "/resourceGroups" V), 403);
+    assert_int_equal(GET(g, SUB "/resources" V), 403);
+    assert_int_equal(GET(g, SUB "/providers/Microsoft.CognitiveServices/accounts" V), 403);
+    assert_int_equal(GET(g, "/subscriptions" V), 200); /* or nobody could log in as one */
+    assert_int_equal(rig_count(g, "value"), 1);
+}
+
+static void
+whoever_has_a_role_in_a_subscription_finds_it_in_the_list_and_nobody_else(void **state) {
+    struct rig *g = *state;
+    static const char *const scopes[] = {SUB, GROUP_1, ACCOUNT_1};
+    static const char *const roles[] = {USAGES_READER, OPENAI_USER};
+    struct arm_caller operator= g->caller;
+    assert_int_equal(PUT(g, "/subscriptions/22222222-1111-1111-1111-111111111111" V, "{}"), 201);
+    for (size_t i = 0; i < ARRAY_LEN(scopes) * ARRAY_LEN(roles); i++) {
+        char id[300];
+        g->caller = operator;
+        assign(g, scopes[i / 2], roles[i % 2], "aaaaaaaa-1111-1111-1111-111111111111");
+        act_as_alice(g);
+        assert_int_equal(GET(g, "/subscriptions" V), 200);
+        assert_int_equal(rig_count(g, "value"), 1); /* not the other subscription */
+        assert_int_equal(GET(g, "/tenants" V), 200);
+        assert_int_equal(rig_count(g, "value"), 1);
+        g->caller = operator;
+        snprintf(id, sizeof id, "%s/providers/Microsoft.Authorization/roleAssignments/%s" V,
+                 scopes[i / 2], "aaaaaaaa-1111-1111-1111-111111111111");
+        assert_int_equal(DELETE(g, id), 200);
+        act_as_alice(g);
+        assert_int_equal(GET(g, "/subscriptions" V), 200);
+        assert_int_equal(rig_count(g, "value"), 0);
+    }
 }
 
 static void an_owner_rules_his_scope_but_not_his_quota(void **state) {
@@ -909,6 +942,7 @@ int main(void) {
         T(without_a_role_everything_is_forbidden),
         T(a_reader_of_one_group_sees_that_group),
         T(a_usages_reader_sees_quota_and_nothing_else),
+        T(whoever_has_a_role_in_a_subscription_finds_it_in_the_list_and_nobody_else),
         T(an_owner_rules_his_scope_but_not_his_quota),
         T(a_contributor_may_not_hand_out_roles),
         T(role_assignments_are_resources),
