@@ -1,5 +1,6 @@
 /* tokenize.c - `weir tokenize`: exact token counts and ids of texts, as the gateway counts them. */
 #include "cmd/cmd.h"
+#include "cmd/vocabularies.h"
 #include "tokens/count.h"
 #include "tokens/prompt.h"
 #include "tokens/utf8.h"
@@ -15,9 +16,9 @@ enum { TEXT_MAX = JSON_TEXT_MAX - 64, OUT_MAX = 1 << 30 };
 
 static const char usage[] =
     "usage: weir tokenize [OPTIONS] [TEXT...]\n\n"
-    "Counts tokens as OpenAI's tokenizers do, and prints one line of JSON for each text: the\n"
-    "number of tokens and their ids. Without TEXT, standard input is one text; bytes that are no\n"
-    "UTF-8 count as U+FFFD.\n";
+    "Counts tokens as OpenAI's tokenizers do, or as a model's tokenizer.json says, and prints one\n"
+    "line of JSON for each text: the number of tokens and their ids. Without TEXT, standard input\n"
+    "is one text; bytes that are no UTF-8 count as U+FFFD.\n";
 
 struct tokenizer {
     struct token_cache *cache;
@@ -208,14 +209,45 @@ static int run_input(struct tokenizer *t) {
     return result;
 }
 
+/* By the name of an encoding, the path of a file, or what the model has. `block` is the file's. */
+static int find_vocabulary(const char *name, const char *model, enum prompt_encoding of_model,
+                           struct buf *block, struct vocabulary *v) {
+    enum prompt_encoding encoding = of_model;
+    struct problem why = {0};
+    if (name) {
+        encoding = ENCODING_CL100K;
+        while (encoding < ENCODING_COUNT && !str_eq(prompt_encoding_names[encoding], str_of(name)))
+            encoding++;
+    }
+    if (encoding == ENCODING_UNKNOWN) {
+        fprintf(stderr, "weir tokenize: nobody knows the encoding of --model %s\n", model);
+        return EXIT_USAGE;
+    }
+    if (!name || encoding < ENCODING_COUNT) {
+        *v = encoding == ENCODING_O200K ? vocabulary_o200k() : vocabulary_cl100k();
+        return EXIT_OK;
+    }
+    enum status st = vocabulary_file_read(name, block, v, &why);
+    if (st == ST_IO_FAILED && !strchr(name, '/') && !strchr(name, '.')) {
+        fprintf(stderr,
+                "weir tokenize: --encoding must be o200k_base, cl100k_base or a file, not \"%s\"\n",
+                name);
+        return EXIT_USAGE;
+    }
+    if (st != ST_OK)
+        fprintf(stderr, "weir tokenize: %s%s%s\n", why.target[0] ? why.target : name, ": ",
+                why.message[0] ? why.message : status_info(st)->text.p);
+    return st == ST_OK ? EXIT_OK : EXIT_FAILED;
+}
+
 int cmd_tokenize(int argc, char **argv) {
     const char *encoding_name = NULL, *model = NULL;
     bool is_lines = false;
     int64_t rounds = 0;
     struct tokenizer t = {0};
     const struct option_row table[] = {
-        {"encoding", OPTION_TEXT, &encoding_name, 0, 0, "NAME",
-         "o200k_base (default) or cl100k_base"},
+        {"encoding", OPTION_TEXT, &encoding_name, 0, 0, "NAME|FILE",
+         "o200k_base (default), cl100k_base or a tokenizer.json"},
         {"model", OPTION_TEXT, &model, 0, 0, "NAME", "the encoding and framing of this model"},
         {"jsonl", OPTION_FLAG, &is_lines, 0, 0, NULL,
          "read lines of {\"text\":...} or {\"messages\":[...]}"},
@@ -228,31 +260,21 @@ int cmd_tokenize(int argc, char **argv) {
     if (n_words < 0)
         return options_exit(n_words);
     t.rules = prompt_rules_find(str_of(model ? model : "gpt-4o"));
-    enum prompt_encoding encoding = t.rules->encoding;
-    if (encoding_name) {
-        encoding = ENCODING_CL100K;
-        while (encoding < ENCODING_COUNT &&
-               !str_eq(prompt_encoding_names[encoding], str_of(encoding_name)))
-            encoding++;
-    }
-    if (encoding == ENCODING_UNKNOWN || encoding == ENCODING_COUNT) {
-        fprintf(stderr,
-                encoding_name
-                    ? "weir tokenize: --encoding must be o200k_base or cl100k_base, not \"%s\"\n"
-                    : "weir tokenize: nobody knows the encoding of --model %s\n",
-                encoding_name ? encoding_name : model);
-        return EXIT_USAGE;
-    }
     if (is_lines && n_words > 0) {
         fprintf(stderr, "weir tokenize: --jsonl reads standard input, and takes no texts\n");
         return EXIT_USAGE;
     }
-    struct vocabulary v = encoding == ENCODING_O200K ? vocabulary_o200k() : vocabulary_cl100k();
+    struct vocabulary v;
+    struct buf block = {0};
+    int result = find_vocabulary(encoding_name, model, t.rules->encoding, &block, &v);
+    if (result != EXIT_OK) {
+        buf_destroy(&block);
+        return result;
+    }
     t.cache = token_cache_new(&v);
     buf_init(&t.ids, OUT_MAX);
     buf_init(&t.valid, OUT_MAX);
     buf_init(&t.out, OUT_MAX);
-    int result = EXIT_OK;
     if (is_lines && rounds > 0)
         result = run_rounds(&t, rounds);
     else if (is_lines)
@@ -264,6 +286,7 @@ int cmd_tokenize(int argc, char **argv) {
     if (fflush(stdout) != 0)
         result = EXIT_FAILED;
     token_cache_free(t.cache);
+    buf_destroy(&block);
     buf_destroy(&t.ids);
     buf_destroy(&t.valid);
     buf_destroy(&t.out);

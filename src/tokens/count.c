@@ -280,6 +280,8 @@ count_pattern(struct token_cache *c, const char *text, const char *p, const char
             } else if (u->n <= LONG_MAX) {
                 key_long(u);
                 __builtin_prefetch(&c->long_units[u->place]);
+            } else if (has_wholes) {
+                u->place = 0;
             }
         } while (n < BATCH && (p < stop || p < piece_end));
         for (unsigned i = 0; i < n; i++) {
@@ -348,10 +350,9 @@ static const struct spelled *longest_added(const struct vocabulary *v, int kind,
     const struct spelled *all = v->added[kind], *best = NULL;
     size_t low = 0, high = v->head->n_added[kind];
     for (size_t depth = 0; low < high; depth++) {
-        if (all[low].n == depth) {
+        /* All that are left begin with `depth` bytes of the text; shorter ones come first. */
+        while (low < high && all[low].n == depth)
             best = &all[low++];
-            continue; /* `depth` bytes are equal; now those that are longer */
-        }
         if (depth == n)
             break;
         unsigned char byte = (unsigned char)p[depth];

@@ -6,6 +6,24 @@
 #include <emmintrin.h>
 #endif
 
+/*
+ * What the expressions of one family differ in. Known when compiling, so that each pattern gets code
+ * of its own without what it has not.
+ */
+struct style {
+    bool is_cased;         /* words are in one case, as o200k's */
+    bool has_contractions; /* cased: at the end of words; else pieces of their own */
+    bool with_slashes;     /* slashes are among the line ends behind punctuation */
+    bool with_marks;       /* marks are letters; where words are cased they are always */
+    int n_digits;          /* in one piece, at most */
+};
+
+#define STYLE_CL100K ((struct style){false, true, false, false, 3})
+#define STYLE_O200K ((struct style){true, true, true, false, 3})
+#define STYLE_QWEN2 ((struct style){false, true, false, false, 1})
+#define STYLE_QWEN35 ((struct style){false, true, false, true, 1})
+#define STYLE_TEKKEN ((struct style){true, false, true, false, 1})
+
 /* --- characters --- */
 
 /* The class of the character at p, and how many bytes it has. */
@@ -30,11 +48,12 @@ static inline enum char_class class_at(const uint8_t *p, const uint8_t *end, siz
     return unicode_class(code_point);
 }
 
-static inline bool is_letter(enum char_class c) {
-    return c == CHAR_UPPER || c == CHAR_LOWER || c == CHAR_LETTER;
+static inline bool is_letter(enum char_class c, bool with_marks) {
+    return c == CHAR_UPPER || c == CHAR_LOWER || c == CHAR_LETTER || (with_marks && c == CHAR_MARK);
 }
-static inline bool is_mark_or_other(enum char_class c) {
-    return c == CHAR_OTHER || c == CHAR_MARK;
+/* A mark is punctuation where it is no letter. */
+static inline bool is_punctuation(enum char_class c, bool with_marks) {
+    return c == CHAR_OTHER || (!with_marks && c == CHAR_MARK);
 }
 static inline bool is_blank(enum char_class c) {
     return c == CHAR_BLANK || c == CHAR_NEWLINE;
@@ -72,7 +91,7 @@ static __attribute__((noinline)) size_t contraction(const uint8_t *p, const uint
  * The expression takes all it can as upper, then needs one lower. Where the next is none, it gives
  * back what it took until the next is: so the word ends behind the last one that is both.
  */
-static const uint8_t *word(const uint8_t *p, const uint8_t *end) {
+static const uint8_t *word(const uint8_t *p, const uint8_t *end, bool has_contractions) {
     const uint8_t *at = p, *behind_both = NULL;
     enum char_class c = CHAR_OTHER;
     size_t len = 0;
@@ -93,19 +112,21 @@ static const uint8_t *word(const uint8_t *p, const uint8_t *end) {
     } else if (behind_both && behind_both < at) {
         return behind_both; /* an upper one follows, so no contraction */
     }
-    return at > p ? at + contraction(at, end) : NULL;
+    if (at == p)
+        return NULL;
+    return has_contractions ? at + contraction(at, end) : at;
 }
 
-static const uint8_t *letters(const uint8_t *p, const uint8_t *end) {
+static const uint8_t *letters(const uint8_t *p, const uint8_t *end, bool with_marks) {
     size_t len;
-    while (p < end && is_letter(class_at(p, end, &len)))
+    while (p < end && is_letter(class_at(p, end, &len), with_marks))
         p += len;
     return p;
 }
 
-static const uint8_t *numbers(const uint8_t *p, const uint8_t *end) {
+static const uint8_t *numbers(const uint8_t *p, const uint8_t *end, int most) {
     size_t len;
-    for (int i = 0; i < 3 && p < end && class_at(p, end, &len) == CHAR_NUMBER; i++)
+    for (int i = 0; i < most && p < end && class_at(p, end, &len) == CHAR_NUMBER; i++)
         p += len;
     return p;
 }
@@ -116,11 +137,11 @@ static inline const uint8_t *line_ends(const uint8_t *p, const uint8_t *end, boo
     return p;
 }
 
-static const uint8_t *punctuation(const uint8_t *p, const uint8_t *end, bool with_slashes) {
+static const uint8_t *punctuation(const uint8_t *p, const uint8_t *end, bool with_marks) {
     size_t len;
-    while (p < end && is_mark_or_other(class_at(p, end, &len)))
+    while (p < end && is_punctuation(class_at(p, end, &len), with_marks))
         p += len;
-    return line_ends(p, end, with_slashes);
+    return p;
 }
 
 static const uint8_t *blanks(const uint8_t *p, const uint8_t *end) {
@@ -142,51 +163,81 @@ static const uint8_t *blanks(const uint8_t *p, const uint8_t *end) {
 
 /* --- a piece, whatever the characters --- */
 
-/* Apart, so that the short way has no registers to save for it. */
-static __attribute__((noinline)) const uint8_t *any_o200k(const uint8_t *p, const uint8_t *end) {
+static inline const uint8_t *any_uncased_word(const uint8_t *p, const uint8_t *end,
+                                              struct style style, enum char_class c, size_t len) {
+    const uint8_t *first = is_letter(c, style.with_marks) ? p : p + len;
+    const uint8_t *at = letters(first, end, style.with_marks);
+    return at > first ? at : NULL;
+}
+
+static inline __attribute__((always_inline)) const uint8_t *
+any_piece(const uint8_t *p, const uint8_t *end, struct style style) {
     size_t len;
-    enum char_class c = class_at(p, end, &len);
     const uint8_t *at;
-    switch (c) {
-    case CHAR_OTHER:
-    case CHAR_BLANK:
-        if ((at = word(p + len, end)))
-            return at;
-        break;
-    case CHAR_MARK: /* might also be the one before a word, which would then end at the same place */
-    case CHAR_UPPER:
-    case CHAR_LOWER:
-    case CHAR_LETTER:
-        return word(p, end);
-    case CHAR_NUMBER:
-        return numbers(p, end);
-    case CHAR_NEWLINE:
+    if (!style.is_cased && style.has_contractions && (len = contraction(p, end)) > 0)
+        return p + len;
+    enum char_class c = class_at(p, end, &len);
+    if (c == CHAR_NUMBER)
+        return numbers(p, end, style.n_digits);
+    if (c == CHAR_NEWLINE)
         return blanks(p, end);
-    }
+    if (!style.is_cased)
+        at = any_uncased_word(p, end, style, c, len);
+    else if (c == CHAR_OTHER || c == CHAR_BLANK)
+        at = word(p + len, end, style.has_contractions);
+    else /* a mark might also be the one before a word, which would then end at the same place */
+        at = word(p, end, style.has_contractions);
+    if (at)
+        return at;
     at = p + (*p == ' ');
-    if (at < end && is_mark_or_other(class_at(at, end, &len)))
-        return punctuation(at, end, true);
+    if (at < end && is_punctuation(class_at(at, end, &len), style.with_marks))
+        return line_ends(punctuation(at, end, style.with_marks), end, style.with_slashes);
     return blanks(p, end);
 }
 
-static __attribute__((noinline)) const uint8_t *any_cl100k(const uint8_t *p, const uint8_t *end) {
-    size_t len, n = contraction(p, end);
-    if (n)
-        return p + n;
-    enum char_class c = class_at(p, end, &len);
-    if (c == CHAR_NUMBER)
-        return numbers(p, end);
-    if (c == CHAR_NEWLINE)
-        return blanks(p, end);
-    const uint8_t *first = is_letter(c) ? p : p + len;
-    const uint8_t *at = letters(first, end);
-    if (at > first)
-        return at;
-    at = p + (*p == ' ');
-    if (at < end && is_mark_or_other(class_at(at, end, &len)))
+/*
+ * GPT-2's expression has no line ends of its own, and a blank may also stand before numbers. Where each
+ * number is cut off before the expression is tried, the text before it ends there.
+ */
+static inline __attribute__((always_inline)) const uint8_t *
+any_gpt2(const uint8_t *p, const uint8_t *end, bool numbers_alone) {
+    size_t len;
+    /* Unlike the others' it is for lower case alone, and for no long s. */
+    if ((len = contraction(p, end)) > 0 && p[1] < 0x80 && (p[1] & 0x20) && (len < 3 || p[2] & 0x20))
+        return p + len;
+    const uint8_t *at = p + (*p == ' ' && end - p > 1);
+    enum char_class c = class_at(at, end, &len);
+    if (c == CHAR_NUMBER) {
+        if (numbers_alone)
+            return at > p ? at : at + len;
+        return numbers(at, end, INT32_MAX);
+    }
+    if (is_letter(c, false))
+        return letters(at, end, false);
+    if (!is_blank(c))
         return punctuation(at, end, false);
-    return blanks(p, end);
+    const uint8_t *last = p;
+    for (at = p; at < end; at += len) {
+        c = class_at(at, end, &len);
+        if (!is_blank(c))
+            break;
+        last = at;
+    }
+    bool is_last = at == end || (numbers_alone && c == CHAR_NUMBER);
+    return is_last || last == p ? at : last;
 }
+
+/* Apart, so that the short way has no registers to save for it. */
+#define DEFINE_ANY(NAME, STYLE)                                                                    \
+    static __attribute__((noinline))                                                               \
+    const uint8_t *any_##NAME(const uint8_t *p, const uint8_t *end) {                              \
+        return any_piece(p, end, STYLE);                                                           \
+    }
+DEFINE_ANY(cl100k, STYLE_CL100K)
+DEFINE_ANY(o200k, STYLE_O200K)
+DEFINE_ANY(qwen2, STYLE_QWEN2)
+DEFINE_ANY(qwen35, STYLE_QWEN35)
+DEFINE_ANY(tekken, STYLE_TEKKEN)
 
 /* --- pieces of ASCII, by far the most --- */
 
@@ -248,21 +299,22 @@ static inline const uint8_t *ascii_punctuation(const uint8_t *at, const uint8_t 
     return line_ends(at, end, with_slashes);
 }
 
-static inline const uint8_t *ascii_numbers(const uint8_t *p) {
+static inline const uint8_t *ascii_numbers(const uint8_t *p, int most) {
     int n = 1;
-    while (n < 3 && (uint8_t)(p[n] - '0') < 10)
+    while (n < most && (uint8_t)(p[n] - '0') < 10)
         n++;
-    return n < 3 && p[n] >= 0x80 ? NULL : p + n;
+    return n < most && p[n] >= 0x80 ? NULL : p + n;
 }
 
-static inline const uint8_t *ascii_piece(const uint8_t *p, const uint8_t *end, bool is_o200k) {
+static inline __attribute__((always_inline)) const uint8_t *
+ascii_piece(const uint8_t *p, const uint8_t *end, struct style style) {
     enum char_class c = ascii_class(*p);
     if (c == CHAR_NUMBER)
-        return ascii_numbers(p);
+        return ascii_numbers(p, style.n_digits);
     if (c == CHAR_NEWLINE)
         return ascii_blanks(p, end);
     bool has_first = c == CHAR_OTHER || c == CHAR_BLANK;
-    if (!is_o200k && *p == '\'') {
+    if (!style.is_cased && *p == '\'') {
         size_t n = contraction(p, end);
         if (n)
             return p + n;
@@ -270,7 +322,7 @@ static inline const uint8_t *ascii_piece(const uint8_t *p, const uint8_t *end, b
     const uint8_t *at = p + has_first;
     struct letter_bits bits = letter_bits(at);
     unsigned n;
-    if (is_o200k) {
+    if (style.is_cased) {
         n = ones(bits.upper);
         n += ones(bits.lower >> n);
     } else {
@@ -281,27 +333,72 @@ static inline const uint8_t *ascii_piece(const uint8_t *p, const uint8_t *end, b
         /* The word may go on beyond what was loaded, or in other scripts. */
         if (n == LANES || at >= end || *at >= 0x80)
             return NULL;
-        return is_o200k && UNLIKELY(*at == '\'') ? at + contraction(at, end) : at;
+        if (style.is_cased && style.has_contractions && UNLIKELY(*at == '\''))
+            at += contraction(at, end);
+        return at;
     }
     if (*at >= 0x80)
         return NULL;
     if (c == CHAR_OTHER)
-        return ascii_punctuation(p, end, is_o200k);
+        return ascii_punctuation(p, end, style.with_slashes);
     if (*p == ' ' && ascii_class(*at) == CHAR_OTHER)
-        return ascii_punctuation(at, end, is_o200k);
+        return ascii_punctuation(at, end, style.with_slashes);
     return ascii_blanks(p, end);
 }
 
-const char *pieces_end_o200k(const char *p, const char *end) {
-    const uint8_t *at = (const uint8_t *)p, *stop = (const uint8_t *)end, *found = NULL;
-    if (LIKELY(*at < 0x80 && stop - at > LANES))
-        found = ascii_piece(at, stop, true);
-    return (const char *)(found ? found : any_o200k(at, stop));
+/* Where the quick look is not enough, the whole rules are tried. */
+#define DEFINE_PIECES_END(NAME, STYLE)                                                             \
+    const char *pieces_end_##NAME(const char *p, const char *end) {                                \
+        const uint8_t *at = (const uint8_t *)p, *stop = (const uint8_t *)end, *found = NULL;       \
+        if (LIKELY(*at < 0x80 && stop - at > LANES))                                               \
+            found = ascii_piece(at, stop, STYLE);                                                  \
+        return (const char *)(found ? found : any_##NAME(at, stop));                               \
+    }
+DEFINE_PIECES_END(o200k, STYLE_O200K)
+DEFINE_PIECES_END(cl100k, STYLE_CL100K)
+DEFINE_PIECES_END(qwen2, STYLE_QWEN2)
+DEFINE_PIECES_END(qwen35, STYLE_QWEN35)
+DEFINE_PIECES_END(tekken, STYLE_TEKKEN)
+
+const char *pieces_end_gpt2(const char *p, const char *end) {
+    return (const char *)any_gpt2((const uint8_t *)p, (const uint8_t *)end, false);
 }
 
-const char *pieces_end_cl100k(const char *p, const char *end) {
-    const uint8_t *at = (const uint8_t *)p, *stop = (const uint8_t *)end, *found = NULL;
-    if (LIKELY(*at < 0x80 && stop - at > LANES))
-        found = ascii_piece(at, stop, false);
-    return (const char *)(found ? found : any_cl100k(at, stop));
+const char *pieces_end_gpt2_digits(const char *p, const char *end) {
+    return (const char *)any_gpt2((const uint8_t *)p, (const uint8_t *)end, true);
+}
+
+pieces_end_fn *pieces_end_of(enum token_pattern pattern) {
+    static pieces_end_fn *const all[PATTERN_COUNT] = {
+        [PATTERN_CL100K] = pieces_end_cl100k,
+        [PATTERN_O200K] = pieces_end_o200k,
+        [PATTERN_QWEN2] = pieces_end_qwen2,
+        [PATTERN_QWEN35] = pieces_end_qwen35,
+        [PATTERN_TEKKEN] = pieces_end_tekken,
+        [PATTERN_GPT2] = pieces_end_gpt2,
+        [PATTERN_GPT2_DIGITS] = pieces_end_gpt2_digits,
+    };
+    return all[pattern];
+}
+
+size_t pieces_blanks(const char *p, const char *end) {
+    const uint8_t *at = (const uint8_t *)p, *stop = (const uint8_t *)end;
+    size_t len;
+    while (at < stop && is_blank(class_at(at, stop, &len)))
+        at += len;
+    return (size_t)((const char *)at - p);
+}
+
+size_t pieces_blanks_before(const char *p, const char *end) {
+    const uint8_t *at = (const uint8_t *)end, *start = (const uint8_t *)p, *stop = at;
+    size_t len;
+    while (at > start) {
+        const uint8_t *before = at - 1;
+        while (before > start && (*before & 0xc0) == 0x80)
+            before--;
+        if (!is_blank(class_at(before, stop, &len)) || before + len != at)
+            break;
+        at = before;
+    }
+    return (size_t)(stop - at);
 }

@@ -1,5 +1,9 @@
 #include "tokens/vocabulary_private.h"
 
+static const void *part(const char *block, uint32_t at) {
+    return at ? block + at : NULL;
+}
+
 enum status vocabulary_open(struct vocabulary *v, const void *block, size_t n,
                             struct problem *why) {
     const struct vocabulary_head *h = block;
@@ -19,12 +23,28 @@ enum status vocabulary_open(struct vocabulary *v, const void *block, size_t n,
         .byte_rank = (const void *)(p + h->byte_rank),
         .runs = (const void *)(p + h->runs),
         .run_steps = (const void *)(p + h->run_steps),
+        .ids = part(p, h->ids),
+        .wholes = part(p, h->wholes),
+        .whole_slots = part(p, h->whole_slots),
+        .whole_field = part(p, h->whole_field),
+        .added = {part(p, h->added[0]), part(p, h->added[1])},
+        .added_first = part(p, h->added_first),
+        .spellings = part(p, h->spellings),
     };
     return ST_OK;
 }
 
 size_t vocabulary_size(const struct vocabulary *v) {
     return v->head->n_tokens;
+}
+
+uint64_t vocabulary_identity(const struct vocabulary *v) {
+    return v->head->identity;
+}
+
+uint32_t vocabulary_id(const struct vocabulary *v, uint32_t rank) {
+    assert(rank < v->head->n_tokens);
+    return v->ids ? v->ids[rank] : rank;
 }
 
 enum token_pattern vocabulary_pattern(const struct vocabulary *v) {

@@ -11,13 +11,20 @@
  * into the binary as read-only data, so that its pages are shared by all processes that run it and
  * only touched ones count; or made at run time from somebody's own list of tokens.
  *
- * Tokens are numbered by rank here. For OpenAI's vocabularies that is also the token's id.
+ * Tokens are numbered by rank here, which is the order in which they are merged. For OpenAI's
+ * vocabularies that is also the token's id; for others vocabulary_id tells it.
  */
 
 /* How text is cut into pieces before anything is merged (pieces.h). */
 enum token_pattern {
-    PATTERN_CL100K, /* gpt-4, gpt-3.5-turbo, text-embedding-3 */
-    PATTERN_O200K,  /* gpt-4o, gpt-4.1, gpt-5, o1 and newer */
+    PATTERN_CL100K,      /* gpt-4, gpt-3.5-turbo, text-embedding-3; Llama 3, Phi-4 */
+    PATTERN_O200K,       /* gpt-4o, gpt-4.1, gpt-5, o1 and newer; gpt-oss, Llama 4 */
+    PATTERN_QWEN2,       /* Qwen 2, 2.5 and 3 */
+    PATTERN_QWEN35,      /* Qwen 3.5 */
+    PATTERN_TEKKEN,      /* Mistral Nemo and newer */
+    PATTERN_GPT2,        /* GPT-2, and what ByteLevel does of its own accord */
+    PATTERN_GPT2_DIGITS, /* the same with each number apart: StarCoder 2, SmolLM */
+    PATTERN_COUNT
 };
 
 enum {
@@ -39,6 +46,14 @@ struct vocabulary {
     const uint32_t *byte_rank;  /* of each byte's own token */
     const uint16_t *runs;       /* [byte][length]: tokens of a run of one ASCII byte */
     const uint16_t *run_steps;  /* [byte]: how many more 128 more bytes take */
+    /* What only those made by vocabulary_compile may have; NULL for the others. */
+    const uint32_t *ids;            /* by rank */
+    const struct spelled *wholes;   /* tokens that are whole pieces, and never merged; see below */
+    const uint32_t *whole_slots;    /* hash table of them */
+    const uint64_t *whole_field;    /* bits: hashes that occur among them */
+    const struct spelled *added[2]; /* tokens that are found in the text before it is cut */
+    const uint8_t *added_first;     /* by byte: bit k, whether one of added[k] begins so */
+    const char *spellings;          /* of wholes and added ones */
 };
 
 /* The two that are linked in; made while building from the published ranks, whose SHA-256 was
@@ -62,6 +77,60 @@ enum status vocabulary_open(struct vocabulary *v, const void *block, size_t n,
  */
 enum status vocabulary_build(struct buf *out, enum token_pattern pattern, const struct str *tokens,
                              size_t n_tokens, struct problem *why) MUST_USE;
+
+/*
+ * Vocabularies of other models, as their published files have them
+ *
+ * Each merge is of two tokens into a third one, the earlier in the list the sooner done. Beside what
+ * is merged, such a vocabulary may have tokens that stand for a piece only when they are all of it
+ * (`is_whole_first`: looked for before anything is merged), and added ones: texts that are tokens
+ * wherever they stand, found from left to right, the longest at each place; those of `is_late` only in
+ * what the others leave.
+ */
+struct vocabulary_merge {
+    uint32_t left, right, joint; /* numbers of tokens */
+};
+
+struct vocabulary_added {
+    struct str text; /* not empty */
+    uint32_t id;
+    bool is_late;
+    bool takes_before, takes_behind; /* the blanks on that side belong to it */
+};
+
+struct vocabulary_source {
+    enum token_pattern pattern;
+    const struct str
+        *tokens;         /* their bytes, in any order, no two equal; all single bytes among them */
+    const uint32_t *ids; /* of each */
+    size_t n_tokens;
+    const struct vocabulary_merge *merges;
+    size_t n_merges;
+    bool is_whole_first;
+    const struct vocabulary_added *added;
+    size_t n_added;
+};
+
+/* What of a source is at fault. */
+struct vocabulary_fault {
+    enum { FAULT_ALL, FAULT_TOKEN, FAULT_MERGE } part;
+    size_t number;
+};
+
+/*
+ * Makes a block, into `out` (which is emptied; its ceiling should be 64 MB). Tokens that no merge ever
+ * makes count for nothing, unless whole pieces are looked for. ST_BAD_REQUEST with the reason in `why` and
+ * the place in `fault` when a byte has no token, a merge occurs twice, does not give its joint, or comes
+ * before one that makes a part of it; or when something is too long or too much.
+ */
+enum status vocabulary_compile(struct buf *out, const struct vocabulary_source *source,
+                               struct vocabulary_fault *fault, struct problem *why) MUST_USE;
+
+/* The same for equal blocks, and different for others: what was counted with one holds for another. */
+uint64_t vocabulary_identity(const struct vocabulary *v);
+
+/* The number by which models know the token of this rank. */
+uint32_t vocabulary_id(const struct vocabulary *v, uint32_t rank);
 
 size_t vocabulary_size(const struct vocabulary *v);
 enum token_pattern vocabulary_pattern(const struct vocabulary *v);

@@ -3,10 +3,14 @@
 
 #include <stdlib.h>
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 /* What is known of the tokens while the block is made. */
 struct build {
-    struct vocabulary v;      /* of what is there so far */
-    const struct str *tokens; /* borrowed */
+    struct vocabulary v;                  /* of what is there so far */
+    const struct vocabulary_parts *parts; /* borrowed */
+    const struct str *tokens;             /* of `parts` */
     uint32_t n_tokens;
     uint64_t *packed;     /* into the block */
     uint32_t *pairs;      /* into the block */
@@ -83,6 +87,7 @@ static enum status add_bytes(struct build *b, uint32_t *byte_rank, struct proble
 
 static enum status add_tokens(struct build *b, struct problem *why) {
     uint32_t parts[VOCABULARY_MAX_TOKEN_BYTES];
+    const uint64_t *halves = b->parts->halves;
     for (uint32_t rank = 0; rank < b->n_tokens; rank++) {
         struct str bytes = b->tokens[rank];
         if (bytes.n == 0 || bytes.n > VOCABULARY_MAX_TOKEN_BYTES)
@@ -93,7 +98,13 @@ static enum status add_tokens(struct build *b, struct problem *why) {
             b->packed[rank] = token_pack(rank, rank, TOKEN_NONE, 1);
             continue;
         }
-        size_t n = split(b, bytes, parts);
+        size_t n = 2;
+        if (halves) {
+            parts[0] = (uint32_t)(halves[rank] & TOKEN_NONE);
+            parts[1] = (uint32_t)(halves[rank] >> TOKEN_BITS & TOKEN_NONE);
+        } else {
+            n = split(b, bytes, parts);
+        }
         if (n != 2)
             return refuse(why, rank, n == 1 ? "occurs twice" : "cannot be made by merging");
         b->packed[rank] = token_pack(parts[0], parts[1], TOKEN_NONE, bytes.n);
@@ -233,10 +244,10 @@ static void add_seam(uint64_t *seams, const unsigned char window[4]) {
  * bytes or more there is its first one or another of its middle, 80 to DF, and behind a first byte
  * there is one of 80 to BF.
  */
-static void add_seams(const struct build *b, uint64_t *seams) {
-    for (uint32_t rank = 0; rank < b->n_tokens; rank++) {
-        const unsigned char *p = (const unsigned char *)b->tokens[rank].p;
-        size_t n = b->tokens[rank].n;
+static void add_seams(const struct str *tokens, size_t n_tokens, uint64_t *seams) {
+    for (size_t rank = 0; rank < n_tokens; rank++) {
+        const unsigned char *p = (const unsigned char *)tokens[rank].p;
+        size_t n = tokens[rank].n;
         for (size_t at = 1; at < n; at++) {
             if (p[at - 1] < 0x80 || p[at] < 0xc0)
                 continue;
@@ -298,6 +309,47 @@ static void add_runs(const struct build *b, uint16_t *counts, uint16_t *steps) {
     }
 }
 
+/* --- tokens by their text --- */
+
+static void put_spelled(struct spelled *s, char *spellings, uint32_t *at, struct str text,
+                        uint32_t id, uint32_t flags) {
+    *s = (struct spelled){*at, (uint32_t)text.n, id, flags};
+    memcpy(spellings + *at, text.p, text.n);
+    *at += (uint32_t)text.n;
+}
+
+static void add_wholes(const struct build *b, const struct vocabulary_head *h, char *block,
+                       uint32_t *at) {
+    struct spelled *wholes = (void *)(block + h->wholes);
+    uint32_t *slots = (void *)(block + h->whole_slots);
+    uint64_t *field = (void *)(block + h->whole_field);
+    uint32_t mask = (1u << h->whole_bits) - 1;
+    for (uint32_t k = 0; k < h->n_wholes; k++) {
+        struct str text = b->parts->wholes[k];
+        put_spelled(&wholes[k], block + h->spellings, at, text, b->parts->whole_ids[k], 0);
+        uint64_t hash = whole_hash(text.p, text.n);
+        uint32_t i = (uint32_t)hash & mask, bit = (uint32_t)(hash >> (64 - WHOLE_FIELD_BITS));
+        while (slots[i])
+            i = (i + 1) & mask;
+        slots[i] = k + 1;
+        field[bit >> 6] |= UINT64_C(1) << (bit & 63);
+    }
+}
+
+static void add_added(const struct build *b, const struct vocabulary_head *h, char *block,
+                      uint32_t *at) {
+    uint8_t *first = (void *)(block + h->added_first);
+    uint32_t n[2] = {0};
+    for (size_t i = 0; i < b->parts->n_added; i++) {
+        const struct vocabulary_added *a = &b->parts->added[i];
+        struct spelled *of_kind = (void *)(block + h->added[a->is_late]);
+        put_spelled(&of_kind[n[a->is_late]++], block + h->spellings, at, a->text, a->id,
+                    (a->takes_before ? SPELLED_TAKES_BEFORE : 0u) |
+                        (a->takes_behind ? SPELLED_TAKES_BEHIND : 0u));
+        first[(unsigned char)a->text.p[0]] |= (uint8_t)(1u << a->is_late);
+    }
+}
+
 /* --- the block --- */
 
 static uint32_t reserve(uint32_t *size, size_t bytes) {
@@ -306,19 +358,44 @@ static uint32_t reserve(uint32_t *size, size_t bytes) {
     return at;
 }
 
-static uint32_t pair_bits_for(size_t n_tokens) {
-    uint32_t bits = 10;
-    while (((size_t)1 << bits) < n_tokens + n_tokens / 4)
+static uint32_t bits_for(uint32_t least, size_t n) {
+    uint32_t bits = least;
+    while (((size_t)1 << bits) < n + n / 4)
         bits++;
     return bits;
 }
 
-static enum status build_all(struct build *b, struct buf *out, enum token_pattern pattern,
-                             struct problem *why) {
+/* Where everything that only some vocabularies have will stand. */
+static void reserve_spelled(const struct vocabulary_parts *parts, struct vocabulary_head *h) {
+    size_t bytes = 0;
+    for (size_t i = 0; i < parts->n_wholes; i++)
+        bytes += parts->wholes[i].n;
+    for (size_t i = 0; i < parts->n_added; i++) {
+        bytes += parts->added[i].text.n;
+        h->n_added[parts->added[i].is_late]++;
+    }
+    if (parts->ids)
+        h->ids = reserve(&h->size, parts->n_tokens * sizeof *parts->ids);
+    if (parts->n_wholes) {
+        h->n_wholes = (uint32_t)parts->n_wholes;
+        h->whole_bits = bits_for(4, 2 * parts->n_wholes);
+        h->wholes = reserve(&h->size, parts->n_wholes * sizeof(struct spelled));
+        h->whole_slots = reserve(&h->size, sizeof(uint32_t) << h->whole_bits);
+        h->whole_field = reserve(&h->size, (size_t)1 << (WHOLE_FIELD_BITS - 3));
+    }
+    if (parts->n_added) {
+        for (int k = 0; k < 2; k++)
+            h->added[k] = reserve(&h->size, h->n_added[k] * sizeof(struct spelled));
+        h->added_first = reserve(&h->size, 256);
+    }
+    h->spellings = reserve(&h->size, bytes);
+}
+
+static enum status build_all(struct build *b, struct buf *out, struct problem *why) {
     struct vocabulary_head h = {.byte_order = 0x01020304,
-                                .pattern = pattern,
+                                .pattern = b->parts->pattern,
                                 .n_tokens = b->n_tokens,
-                                .pair_bits = pair_bits_for(b->n_tokens)};
+                                .pair_bits = bits_for(10, b->n_tokens)};
     memcpy(h.magic, VOCABULARY_MAGIC, sizeof h.magic);
     size_t pair_bytes = sizeof(uint32_t) << h.pair_bits, seam_bytes = (size_t)1 << (SEAM_BITS - 3);
     reserve(&h.size, sizeof h);
@@ -330,6 +407,7 @@ static enum status build_all(struct build *b, struct buf *out, enum token_patter
     h.byte_rank = reserve(&h.size, 256 * sizeof(uint32_t));
     h.runs = reserve(&h.size, RUN_BYTES * RUN_LENGTHS * sizeof(uint16_t));
     h.run_steps = reserve(&h.size, RUN_BYTES * sizeof(uint16_t));
+    reserve_spelled(b->parts, &h);
     h.nodes = h.size; /* last, since its size is only known at the end */
 
     buf_clear(out);
@@ -347,26 +425,45 @@ static enum status build_all(struct build *b, struct buf *out, enum token_patter
     TRY(add_tokens(b, why));
     make_tree(b);
     add_roots(b, (void *)(block + h.roots));
-    add_seams(b, (void *)(block + h.seams));
+    add_seams(b->tokens, b->n_tokens, (void *)(block + h.seams));
+    add_seams(b->parts->wholes, b->parts->n_wholes, (void *)(block + h.seams));
     add_runs(b, (void *)(block + h.runs), (void *)(block + h.run_steps));
+    uint32_t at = 0;
+    if (b->parts->ids)
+        memcpy(block + h.ids, b->parts->ids, b->n_tokens * sizeof *b->parts->ids);
+    if (h.n_wholes)
+        add_wholes(b, &h, block, &at);
+    if (b->parts->n_added)
+        add_added(b, &h, block, &at);
     h.n_nodes = b->n_nodes;
     buf_commit(out, h.size);
     h.size += (uint32_t)(b->n_nodes * sizeof *b->nodes);
     memcpy(out->p, &h, sizeof h);
     buf_put(out, b->nodes, b->n_nodes * sizeof *b->nodes);
-    return buf_status(out);
+    TRY(buf_status(out));
+    h.identity = XXH3_64bits(out->p, out->len);
+    memcpy(out->p, &h, sizeof h);
+    return ST_OK;
 }
 
-enum status vocabulary_build(struct buf *out, enum token_pattern pattern, const struct str *tokens,
-                             size_t n_tokens, struct problem *why) {
-    if (n_tokens < 256 || n_tokens > VOCABULARY_MAX_TOKENS)
+enum status vocabulary_assemble(struct buf *out, const struct vocabulary_parts *parts,
+                                struct problem *why) {
+    if (parts->n_tokens < 256 || parts->n_tokens > VOCABULARY_MAX_TOKENS)
         return problem_set(why, ST_BAD_REQUEST, STR("vocabulary"),
                            "there must be 256 to %d tokens, not %zu", VOCABULARY_MAX_TOKENS,
-                           n_tokens);
-    struct build b = {.tokens = tokens, .n_tokens = (uint32_t)n_tokens};
-    enum status st = build_all(&b, out, pattern, why);
+                           parts->n_tokens);
+    struct build b = {
+        .parts = parts, .tokens = parts->tokens, .n_tokens = (uint32_t)parts->n_tokens};
+    enum status st = build_all(&b, out, why);
     free(b.nodes);
     free(b.is_base);
     free(b.sorted);
     return st;
+}
+
+enum status vocabulary_build(struct buf *out, enum token_pattern pattern, const struct str *tokens,
+                             size_t n_tokens, struct problem *why) {
+    return vocabulary_assemble(
+        out, &(struct vocabulary_parts){.pattern = pattern, .tokens = tokens, .n_tokens = n_tokens},
+        why);
 }

@@ -28,9 +28,39 @@ struct vocabulary_head {
     uint32_t size;      /* of the whole block */
     /* Where each part begins, in bytes. */
     uint32_t tokens, nodes, roots, pairs, pair_field, seams, byte_rank, runs, run_steps;
+    /* 0 for what there is none of. */
+    uint32_t ids, wholes, whole_slots, whole_field, added[2], added_first, spellings;
+    uint32_t n_wholes, whole_bits, n_added[2]; /* log2 of the slots; how many */
+    uint64_t identity;                         /* hash of all else */
 };
 
-#define VOCABULARY_MAGIC "WEIRVOC1"
+#define VOCABULARY_MAGIC "WEIRVOC2"
+
+/* A token by its text. Those added stand in the order of their bytes. */
+struct spelled {
+    uint32_t at, n; /* in `spellings` */
+    uint32_t id;
+    uint32_t flags;
+};
+enum { SPELLED_TAKES_BEFORE = 1, SPELLED_TAKES_BEHIND = 2 };
+
+/* What vocabulary_build.c makes a block of. Ranks are the order of `tokens`. */
+struct vocabulary_parts {
+    enum token_pattern pattern;
+    const struct str *tokens;
+    size_t n_tokens;
+    const uint64_t
+        *halves;         /* pair_key of each that has more than one byte; NULL: to be found out */
+    const uint32_t *ids; /* NULL: the ranks */
+    const struct str *wholes;
+    const uint32_t *whole_ids;
+    size_t n_wholes;
+    const struct vocabulary_added *added; /* in the order of their bytes */
+    size_t n_added;
+};
+
+enum status vocabulary_assemble(struct buf *out, const struct vocabulary_parts *parts,
+                                struct problem *why) MUST_USE;
 
 /*
  * A token, packed: bits 0-17 its left half, 18-35 its right half (a single byte is both its own),
@@ -154,6 +184,35 @@ static inline bool seam_may_merge(const struct vocabulary *v, const unsigned cha
     memcpy(&window, at - 2, sizeof window);
     uint32_t bit = seam_bit(window);
     return v->seams[bit >> 6] >> (bit & 63) & 1;
+}
+
+/* --- tokens that are whole pieces --- */
+
+enum { WHOLE_FIELD_BITS = 16 }; /* log2 of the bits of `whole_field`: 8 KB */
+
+static inline uint64_t whole_hash(const char *p, size_t n) {
+    uint64_t h = n;
+    for (size_t i = 0; i < n; i++)
+        h = (h ^ (unsigned char)p[i]) * UINT64_C(0x9e3779b97f4a7c15);
+    return (h ^ h >> 32) * UINT64_C(0xc2b2ae3d27d4eb4f);
+}
+
+/* The token that is just these bytes, or NULL; only of those that no merging makes. */
+static inline const struct spelled *whole_find(const struct vocabulary *v, const char *p,
+                                               size_t n) {
+    if (!v->wholes)
+        return NULL;
+    uint64_t hash = whole_hash(p, n);
+    uint32_t bit = (uint32_t)(hash >> (64 - WHOLE_FIELD_BITS));
+    if (!(v->whole_field[bit >> 6] >> (bit & 63) & 1))
+        return NULL;
+    uint32_t mask = (1u << v->head->whole_bits) - 1, slot;
+    for (uint32_t i = (uint32_t)hash & mask; (slot = v->whole_slots[i]) != 0; i = (i + 1) & mask) {
+        const struct spelled *s = &v->wholes[slot - 1];
+        if (s->n == n && memcmp(v->spellings + s->at, p, n) == 0)
+            return s;
+    }
+    return NULL;
 }
 
 #endif

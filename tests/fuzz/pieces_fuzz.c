@@ -75,40 +75,44 @@ static size_t contraction(size_t i) {
     return i;
 }
 
-static size_t o200k_word(size_t i, bool is_lower_needed) {
+static size_t cased_word(size_t i, bool is_lower_needed, bool has_contractions) {
     for (size_t first = is_in(i, FIRST) + 1; first-- > 0;) {
         size_t from = i + first;
         for (size_t upper = run(from, UPPER_SIDE) + 1; upper-- > 0;) {
-            size_t lower = run(from + upper, LOWER_SIDE);
+            size_t lower = run(from + upper, LOWER_SIDE), at = from + upper + lower;
             if (is_lower_needed ? lower > 0 : upper > 0)
-                return contraction(from + upper + lower);
+                return has_contractions ? contraction(at) : at;
         }
     }
     return i;
 }
 
-static size_t cl100k_word(size_t i) {
-    size_t first = is_in(i, FIRST), letters = run(i + first, ANY_LETTER);
+static size_t uncased_word(size_t i, unsigned letter) {
+    size_t first = is_in(i, FIRST), letters = run(i + first, letter);
     if (letters)
         return i + first + letters;
-    return i + run(i, ANY_LETTER);
+    return i + run(i, letter);
 }
 
-static size_t punctuation(size_t i, bool with_slash) {
+static size_t after_blank(size_t i, unsigned set) {
     for (size_t blank = is_code(i, ' ') + 1; blank-- > 0;) {
-        size_t n = run(i + blank, PUNCTUATION), at = i + blank + n;
-        if (n == 0)
-            continue;
-        while (is_code(at, '\r') || is_code(at, '\n') || (with_slash && is_code(at, '/')))
-            at++;
-        return at;
+        size_t n = run(i + blank, set);
+        if (n > 0)
+            return i + blank + n;
     }
     return i;
 }
 
-static size_t white(size_t i) {
+static size_t punctuation(size_t i, unsigned set, bool with_slash) {
+    size_t at = after_blank(i, set);
+    while (at > i && (is_code(at, '\r') || is_code(at, '\n') || (with_slash && is_code(at, '/'))))
+        at++;
+    return at;
+}
+
+static size_t white(size_t i, bool has_lines) {
     size_t n = run(i, WHITE);
-    for (size_t k = n + 1; k-- > 0;) {
+    for (size_t k = n + 1; has_lines && k-- > 0;) {
         if (is_in(i + k, SET(NEWLINE)))
             return i + k + run(i + k, SET(NEWLINE));
     }
@@ -117,19 +121,55 @@ static size_t white(size_t i) {
     return i + n;
 }
 
+/* Its contractions are those of lower case, and have no long s. */
+static size_t gpt2_end(size_t i) {
+    size_t at = contraction(i);
+    bool is_lower = at > i;
+    for (size_t k = i + 1; k < at; k++)
+        is_lower = is_lower && chars[k].code >= 'a' && chars[k].code <= 'z';
+    if (is_lower)
+        return at;
+    if ((at = after_blank(i, ANY_LETTER)) > i || (at = after_blank(i, SET(NUMBER))) > i ||
+        (at = after_blank(i, PUNCTUATION)) > i)
+        return at;
+    return white(i, false);
+}
+
+/* Numbers are taken out first, and the text before one ends there. */
+static size_t gpt2_digits_end(size_t i) {
+    size_t all = n_chars, end = i, at;
+    if (is_in(i, SET(NUMBER)))
+        return i + 1;
+    while (end < n_chars && !is_in(end, SET(NUMBER)))
+        end++;
+    n_chars = end;
+    at = gpt2_end(i);
+    n_chars = all;
+    return at;
+}
+
 static size_t slow_end(size_t i, enum token_pattern pattern) {
+    bool is_cased = pattern == PATTERN_O200K || pattern == PATTERN_TEKKEN;
+    bool has_short_numbers = pattern == PATTERN_CL100K || pattern == PATTERN_O200K;
+    unsigned marks = pattern == PATTERN_QWEN35 ? SET(MARK) : 0;
     size_t at;
-    if (pattern == PATTERN_O200K) {
-        if ((at = o200k_word(i, true)) > i || (at = o200k_word(i, false)) > i)
+    if (pattern == PATTERN_GPT2)
+        return gpt2_end(i);
+    if (pattern == PATTERN_GPT2_DIGITS)
+        return gpt2_digits_end(i);
+    if (is_cased) {
+        bool has_contractions = pattern == PATTERN_O200K;
+        if ((at = cased_word(i, true, has_contractions)) > i ||
+            (at = cased_word(i, false, has_contractions)) > i)
             return at;
-    } else if ((at = contraction(i)) > i || (at = cl100k_word(i)) > i) {
+    } else if ((at = contraction(i)) > i || (at = uncased_word(i, ANY_LETTER | marks)) > i) {
         return at;
     }
-    if ((at = i + size_min(run(i, SET(NUMBER)), 3)) > i)
+    if ((at = i + size_min(run(i, SET(NUMBER)), has_short_numbers ? 3 : 1)) > i)
         return at;
-    if ((at = punctuation(i, pattern == PATTERN_O200K)) > i)
+    if ((at = punctuation(i, PUNCTUATION & ~marks, is_cased)) > i)
         return at;
-    return white(i);
+    return white(i, true);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
@@ -143,7 +183,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     }
     read_chars(buf_view(&text));
     size_t n = n_chars ? chars[n_chars - 1].end : 0;
-    for (int pattern = PATTERN_CL100K; pattern <= PATTERN_O200K; pattern++) {
+    for (int pattern = PATTERN_CL100K; pattern < PATTERN_COUNT; pattern++) {
         const char *p = text.p, *end = text.p + n;
         for (size_t i = 0; i < n_chars;) {
             size_t next = slow_end(i, (enum token_pattern)pattern);
@@ -155,11 +195,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     }
     /* Bytes that are no text are cut somewhere, and nothing behind them is read. */
     const char *raw = (const char *)data, *raw_end = raw + size;
-    for (const char *p = raw; p < raw_end;) {
-        const char *next = pieces_end(PATTERN_O200K, p, raw_end);
-        assert(next > p && next <= raw_end);
-        p = next;
+    for (int pattern = 0; pattern < PATTERN_COUNT; pattern++) {
+        for (const char *p = raw; p < raw_end;) {
+            const char *next = pieces_end((enum token_pattern)pattern, p, raw_end);
+            assert(next > p && next <= raw_end);
+            p = next;
+        }
     }
+    size_t blanks = pieces_blanks(raw, raw_end), before = pieces_blanks_before(raw, raw_end);
+    assert(blanks <= size && before <= size);
     buf_destroy(&text);
     return 0;
 }

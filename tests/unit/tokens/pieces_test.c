@@ -1,4 +1,4 @@
-/* pieces_test.c - where text is cut, by both patterns. */
+/* pieces_test.c - where text is cut, by each pattern. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -95,6 +95,60 @@ static void cuts_where_the_expressions_do(void **state) {
     buf_destroy(&out);
 }
 
+/* The expressions of other models, where they differ from those two. */
+static void cuts_as_other_models_do(void **state) {
+    (void)state;
+    static const struct {
+        enum token_pattern pattern;
+        const char *cuts;
+    } cases[] = {
+        {PATTERN_QWEN2, "don|'T| |1|2|3| |4"},
+        {PATTERN_QWEN2, "e|\xcc\x81t| x|/y|/\n|/z"},
+        {PATTERN_QWEN35, "e\xcc\x81t|,\xcc\x81x| \xcc\x81"},
+        {PATTERN_QWEN35, "1|\xcc\x81| \xcc\x81\xcc\x81|!\xcc\x81"},
+        {PATTERN_TEKKEN, "camel|Case|'s| don|'t| XMLHttp|/\n/|1|2"},
+        {PATTERN_GPT2, "don|'t| DON|'|T| 12345| \n\n| x|(\xcc\x81/|\n|/|z"},
+        {PATTERN_GPT2, "it|'|\xc5\xbf|  | 12\xc2\xbd|  "},
+        {PATTERN_GPT2_DIGITS, "x|1|2| |3|  |4|a|  | b|  |5| '|ll"},
+    };
+    struct buf plain, out;
+    buf_init(&plain, 1 << 10);
+    buf_init(&out, 1 << 10);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct str expected = str_of(cases[i].cuts);
+        buf_clear(&plain);
+        for (size_t k = 0; k < expected.n; k++) {
+            if (expected.p[k] != '|')
+                buf_char(&plain, expected.p[k]);
+        }
+        cut(cases[i].pattern, buf_view(&plain), &out);
+        buf_char(&out, '\0');
+        assert_string_equal(out.p, cases[i].cuts);
+    }
+    buf_destroy(&plain);
+    buf_destroy(&out);
+}
+
+static void counts_the_blanks_at_both_ends(void **state) {
+    (void)state;
+    static const struct {
+        struct str text;
+        size_t at_begin, at_end;
+    } cases[] = {
+        {STR_INIT(""), 0, 0},
+        {STR_INIT("x"), 0, 0},
+        {STR_INIT(" \t\r\n"), 4, 4},
+        {STR_INIT("\xc2\xa0 x\xe3\x80\x80"), 3, 3},
+        {STR_INIT("  \xa0x \x80"), 2, 0},
+        {STR_INIT("\x80\x80"), 0, 0},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        const char *p = cases[i].text.p, *end = p + cases[i].text.n;
+        assert_int_equal(pieces_blanks(p, end), cases[i].at_begin);
+        assert_int_equal(pieces_blanks_before(p, end), cases[i].at_end);
+    }
+}
+
 /* Whatever the bytes: pieces are not empty, and nothing behind the end is read (ASan looks). */
 static void takes_any_bytes(void **state) {
     (void)state;
@@ -106,7 +160,7 @@ static void takes_any_bytes(void **state) {
                 buf_char(&text, (char)(i == n - 1 ? first : first * 7 + i * 31));
             char *exact = xmalloc(text.len);
             memcpy(exact, text.p, text.len);
-            for (int pattern = PATTERN_CL100K; pattern <= PATTERN_O200K; pattern++) {
+            for (int pattern = 0; pattern < PATTERN_COUNT; pattern++) {
                 for (const char *p = exact, *next; p < exact + n; p = next) {
                     next = pieces_end((enum token_pattern)pattern, p, exact + n);
                     assert_true(next > p && next <= exact + n);
@@ -121,6 +175,8 @@ static void takes_any_bytes(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(cuts_where_the_expressions_do),
+        cmocka_unit_test(cuts_as_other_models_do),
+        cmocka_unit_test(counts_the_blanks_at_both_ends),
         cmocka_unit_test(takes_any_bytes),
     };
     return cmocka_run_group_tests_name("pieces", tests, NULL, NULL);

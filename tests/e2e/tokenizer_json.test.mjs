@@ -1,0 +1,236 @@
+// tokenizer_json.test.mjs - `weir tokenize --encoding FILE` counts by a model's tokenizer.json as Hugging Face's own
+// library does, id for id. The files are made here: small ones by training, and cl100k_base in that form.
+import assert from 'node:assert/strict';
+import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { Tokenizer } from '@anush008/tokenizers';
+import { get_encoding } from 'tiktoken';
+import { drawer, tokenize } from './texts.mjs';
+
+const top = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
+const N_RANDOM = Number(process.env.TOKENIZE_TEXTS ?? 1000);
+const SEED = Number(process.env.TOKENIZE_SEED ?? 1);
+
+// --- how models cut text: the expressions of their published files ---
+
+const CONTRACTIONS = "(?i:'s|'t|'re|'ve|'m|'ll|'d)", FIRST = '[^\\r\\n\\p{L}\\p{N}]?', BLANKS = '\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+';
+const UPPER = '[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]', LOWER = '[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]';
+const byteLevel = (use_regex) => ({ type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex });
+const split = (Regex, behavior = 'Isolated', invert = false) => ({
+    type: 'Sequence',
+    pretokenizers: [{ type: 'Split', pattern: { Regex }, behavior, invert }, byteLevel(false)],
+});
+const cl100k = `${CONTRACTIONS}|${FIRST}\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|${BLANKS}`;
+const families = {
+    'GPT-2': byteLevel(true),
+    'SmolLM': { type: 'Sequence', pretokenizers: [{ type: 'Digits', individual_digits: true }, byteLevel(true)] },
+    'Llama 3': split(cl100k),
+    'GPT-4': split("'(?i:[sdmt]|ll|ve|re)|[^\\r\\n\\p{L}\\p{N}]?+\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]++[\\r\\n]*|\\s*[\\r\\n]|\\s+(?!\\S)|\\s+",
+        'Removed', true),
+    'gpt-oss': split(`${FIRST}${UPPER}*${LOWER}+${CONTRACTIONS}?|${FIRST}${UPPER}+${LOWER}*${CONTRACTIONS}?|\\p{N}{1,3}|`
+        + ` ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|${BLANKS}`),
+    'Mistral Nemo': split(`${FIRST}${UPPER}*${LOWER}+|${FIRST}${UPPER}+${LOWER}*|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|${BLANKS}`),
+    'Qwen 2': split(`${CONTRACTIONS}|${FIRST}\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|${BLANKS}`),
+    'Qwen 3.5': split(`${CONTRACTIONS}|${FIRST}[\\p{L}\\p{M}]+|\\p{N}| ?[^\\s\\p{L}\\p{M}\\p{N}]+[\\r\\n]*|${BLANKS}`),
+};
+
+// --- making files ---
+
+// One printable character for each byte, as GPT-2's encoder has it.
+const alphabet = [];
+for (let byte = 0, next = 256; byte < 256; byte++) {
+    const seen = (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte !== 0xad);
+    alphabet.push(String.fromCodePoint(seen ? byte : next++));
+}
+const spell = (bytes) => Array.from(bytes, (b) => alphabet[b]).join('');
+
+// Trains merges on words as GPT-2's recipe does: the pair that occurs most is joined, again and again.
+function train(text, nMerges) {
+    const words = new Map();
+    for (const [word] of text.matchAll(/ ?\p{L}+| ?[^\s\p{L}]+|\s+/gu)) {
+        const spelled = spell(Buffer.from(word));
+        words.set(spelled, (words.get(spelled) ?? 0) + 1);
+    }
+    let parts = Array.from(words, ([word, times]) => ({ tokens: Array.from(word), times }));
+    const merges = [];
+    while (merges.length < nMerges) {
+        const pairs = new Map();
+        for (const { tokens, times } of parts) {
+            for (let i = 0; i + 1 < tokens.length; i++) {
+                const pair = `${tokens[i]} ${tokens[i + 1]}`;
+                pairs.set(pair, (pairs.get(pair) ?? 0) + times);
+            }
+        }
+        let best, most = 0;
+        for (const [pair, times] of pairs) if (times > most) [best, most] = [pair, times];
+        if (!best) break;
+        const [left, right] = best.split(' ');
+        merges.push(best);
+        parts = parts.filter(({ tokens }) => tokens.length > 1);
+        for (const part of parts) {
+            const joined = [];
+            for (const token of part.tokens) {
+                if (token === right && joined.at(-1) === left) joined[joined.length - 1] = left + right;
+                else joined.push(token);
+            }
+            part.tokens = joined;
+        }
+    }
+    return merges;
+}
+
+function tokenizerJson({ merges, pre_tokenizer, normalizer = null, added = [], ignore_merges = false, extra = [] }) {
+    const vocab = {};
+    for (const token of [...alphabet, ...merges.map((m) => (Array.isArray(m) ? m.join('') : m.replace(' ', ''))), ...extra])
+        vocab[token] ??= Object.keys(vocab).length;
+    let id = Object.keys(vocab).length;
+    return {
+        version: '1.0', truncation: null, padding: null,
+        added_tokens: added.map((a) => ({
+            id: id++, single_word: false, lstrip: false, rstrip: false, normalized: false, special: true, ...a,
+        })),
+        normalizer, pre_tokenizer, post_processor: null, decoder: byteLevel(true),
+        model: {
+            type: 'BPE', dropout: null, unk_token: null, continuing_subword_prefix: null, end_of_word_suffix: null,
+            fuse_unk: false, byte_fallback: false, ignore_merges, vocab, merges,
+        },
+    };
+}
+
+const corpus = ['README.md', 'src/tokens/count.c', 'tests/e2e/tokenize.test.mjs'].map((f) => readFileSync(path.join(top, f), 'utf8')).join('\n')
+    + "world's DON'T we've 中文字符的 共和国 です ました Привет мир 합니다 🎉😀 ½ éàü हिन्दी ไทย 123 1234 \n\n    \t".repeat(20);
+const added = [{ content: '<|endoftext|>' }, { content: '<think>', special: false }, { content: '<th', normalized: true },
+    { content: '<mask>', lstrip: true }, { content: '<tool_call>', rstrip: true, special: false }];
+const words = ['<think>', '<thi', '<mask>', ' \n <mask> ', '<tool_call>', '<tool_call> \n x', '<|endoftext'];
+
+let folder, merges;
+before(() => {
+    folder = mkdtempSync(path.join(tmpdir(), 'weir-tokenizer-'));
+    merges = train(corpus, 700);
+});
+after(() => rmSync(folder, { recursive: true, force: true }));
+
+function write(name, json, indent) {
+    const file = path.join(folder, name);
+    writeFileSync(file, typeof json === 'string' ? json : JSON.stringify(json, null, indent));
+    return file;
+}
+
+// Ids and counts of `weir tokenize` against the expected ids.
+async function compare(file, texts, expected) {
+    const lines = texts.map((text) => JSON.stringify({ text }) + '\n').join('');
+    const { code, stdout, stderr } = await tokenize(['--encoding', file, '--jsonl'], lines);
+    assert.equal(code, 0, stderr);
+    const counted = await tokenize(['--encoding', file, '--jsonl', '--count'], lines);
+    const answers = stdout.trimEnd().split('\n'), counts = counted.stdout.trimEnd().split('\n');
+    assert.equal(answers.length, texts.length);
+    texts.forEach((text, i) => {
+        const ids = expected[i];
+        assert.deepEqual(JSON.parse(answers[i]), { count: ids.length, ids }, `ids of ${JSON.stringify(text)}`);
+        assert.deepEqual(JSON.parse(counts[i]), { count: ids.length }, `count of ${JSON.stringify(text)}`);
+    });
+}
+
+// The library's tables of characters are of an older Unicode: what it may not know is left out.
+const old = (text) => text.replace(/[^\p{Assigned}]|[\u{1c80}-\u{1c8f}\u{a7cb}-\u{a7f1}]/gu, '').replace(/[\u{10000}-\u{10ffff}]/gu, '😀');
+
+async function truth(file, texts) {
+    const tokenizer = Tokenizer.fromFile(file), all = [];
+    for (const text of texts) all.push(Array.from((await tokenizer.encode(text, null, { addSpecialTokens: false })).getIds()));
+    return all;
+}
+
+describe('as Hugging Face counts', () => {
+    for (const [name, pre_tokenizer] of Object.entries(families)) {
+        test(`by the expression of ${name}`, async () => {
+            const normalizer = name.startsWith('Qwen') ? { type: 'NFC' } : null;
+            const file = write(`${name}.json`, tokenizerJson({ merges, pre_tokenizer, normalizer, added }), 1);
+            const draw = drawer(SEED, words);
+            const texts = Array.from({ length: N_RANDOM }, draw).map((t) => (normalizer ? old(t).normalize('NFC') : old(t)));
+            for (const f of readdirSync(path.join(top, 'src/tokens'))) texts.push(readFileSync(path.join(top, 'src/tokens', f), 'utf8'));
+            await compare(file, texts, await truth(file, texts));
+        });
+    }
+
+    test('with whole pieces that no merging makes', async () => {
+        const extra = ['zqxjzqxj', spell(Buffer.from('中国中国中国人民')), spell(Buffer.from(' wombatoxx')), '==+==', 'qq'];
+        const file = write('whole.json', tokenizerJson({
+            merges: merges.map((m) => m.split(' ')), pre_tokenizer: families['Llama 3'], ignore_merges: true, extra, added,
+        }));
+        const draw = drawer(SEED + 1, [...words, 'zqxjzqxj', ' zqxjzqxj', '中国中国中国人民', '我中国中国中国人民的', ' wombatoxx', '==+==', 'qq']);
+        const texts = Array.from({ length: N_RANDOM }, draw).map(old);
+        texts.push('中国中国中国人民', '我中国中国中国人民的', '中国中国中国人民'.repeat(30));
+        await compare(file, texts, await truth(file, texts));
+    });
+
+    test('with several merges for one token, where at most one is ever done', async () => {
+        const more = [...merges];
+        const known = new Set([...alphabet, ...more.map((m) => m.replace(' ', ''))]);
+        for (const token of more.map((m) => m.replace(' ', ''))) {
+            for (let i = 1; i < token.length; i++) {
+                const merge = `${token.slice(0, i)} ${token.slice(i)}`;
+                if (known.has(token.slice(0, i)) && known.has(token.slice(i)) && !more.includes(merge)) more.push(merge);
+            }
+        }
+        assert.ok(more.length > merges.length + 20);
+        const file = write('several.json', tokenizerJson({ merges: more, pre_tokenizer: byteLevel(true) }));
+        const texts = corpus.split('\n');
+        await compare(file, texts, await truth(file, texts));
+    });
+});
+
+test('cl100k_base in the form of Llama 3 counts as tiktoken does', async () => {
+    const ranks = readFileSync(path.join(top, 'node_modules/gpt-tokenizer/data/cl100k_base.tiktoken'), 'utf8').trimEnd().split('\n')
+        .map((line) => Buffer.from(line.split(' ')[0], 'base64').toString('latin1'));
+    const rank = new Map(ranks.map((bytes, i) => [bytes, i]));
+    const spelled = (latin1) => spell(Buffer.from(latin1, 'latin1'));
+    // Every way to put a token together, those with parts of low rank first.
+    const all = ranks.flatMap((token) => {
+        const ways = [];
+        for (let i = 1; i < token.length; i++) {
+            const a = rank.get(token.slice(0, i)), b = rank.get(token.slice(i));
+            if (a !== undefined && b !== undefined) ways.push([a, b]);
+        }
+        return ways.sort((x, y) => x[0] - y[0] || x[1] - y[1]).map(([a, b]) => `${spelled(ranks[a])} ${spelled(ranks[b])}`);
+    });
+    const json = tokenizerJson({ merges: [], pre_tokenizer: families['Llama 3'], ignore_merges: true });
+    json.model.vocab = Object.fromEntries(ranks.map((token, i) => [spelled(token), i]));
+    json.model.merges = all;
+    const file = write('cl100k.json', json);
+    const oracle = get_encoding('cl100k_base'), draw = drawer(SEED + 2);
+    // A newer expression of tiktoken's has the long s in a contraction; whether Unicode's tables agree is tried elsewhere.
+    const texts = Array.from({ length: N_RANDOM }, draw);
+    await compare(file, texts, texts.map((t) => Array.from(oracle.encode_ordinary(t))));
+    oracle.free();
+});
+
+test('a file that cannot be used is refused with its name, the line and what is understood', async () => {
+    const good = tokenizerJson({ merges: ['a b'], pre_tokenizer: byteLevel(true) });
+    const lines = JSON.stringify(good, null, 1);
+    const line = lines.split('\n').findIndex((l) => l.includes('"a b"')) + 1;
+    const wrong = [
+        ['cut.json', lines.slice(0, -20), /cut\.json: at byte \d+ \(line \d+, column \d+\)/],
+        ['empty.json', '', /empty\.json: the file is empty/],
+        ['text.json', 'no JSON', /text\.json: at byte 0/],
+        ['array.json', '[]', /array\.json:1: has no object "model"/],
+        ['merge.json', lines.replace('"a b"', '"a b c"'), new RegExp(`merge\\.json:${line}: model\\.merges\\[0\\] is neither`)],
+        ['deep.json', '['.repeat(100000), /deep\.json: at byte \d+/],
+        ['unigram.json', JSON.stringify({ ...good, model: { type: 'Unigram', vocab: [] } }), /model\.type is "Unigram"; only byte-level BPE/],
+        ['metaspace.json', JSON.stringify({ ...good, pre_tokenizer: { type: 'Metaspace' } }), /pre_tokenizer is of another kind: understood are/],
+    ];
+    for (const [name, text, says] of wrong) {
+        const { code, stdout, stderr } = await tokenize(['--encoding', write(name, text), 'x'], '');
+        assert.equal(code, 1, name);
+        assert.equal(stdout, '');
+        assert.match(stderr, says);
+    }
+    const missing = await tokenize(['--encoding', path.join(folder, 'nowhere.json'), 'x'], '');
+    assert.equal(missing.code, 1);
+    assert.match(missing.stderr, /nowhere\.json: .*No such file/);
+    const isFolder = await tokenize(['--encoding', folder, 'x'], '');
+    assert.equal(isFolder.code, 1);
+    assert.match(isFolder.stderr, /directory/);
+});
