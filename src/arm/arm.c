@@ -347,12 +347,14 @@ void arm_handle(struct arm *arm, const struct arm_request *request, struct arm_a
     struct ask a = {
         .arm = arm, .req = request, .out = answer, .changes = changes, .memory = &memory};
     size_t n_changes = changes->n, n_audits = changes->n_audits;
+    arm->request = request;
     if (prepare(&a) && !roles_route(&a) && find_route(&a) && check_names(&a) && check_access(&a) &&
         check_parents(&a))
         a.route->answer(&a);
     if (answer->status >= 300)
         take_back(&a, n_changes, n_audits);
     arm->n_changes += changes->n - n_changes;
+    arm->request = NULL;
     assert(answer->status >= 200 && answer->status < 500);
     assert(buf_status(&answer->body) == ST_OK);
     arena_destroy(&memory);

@@ -118,6 +118,25 @@ enum {
     ARM_URL_MAX = 2048,
 };
 
+/* How the data plane finds a backend, for whoever reads it or its pool. */
+enum arm_backend_state {
+    ARM_HEALTHY,
+    ARM_EJECTED, /* it failed several times in a row, and is left alone until `until_ms` */
+    ARM_PROBING, /* that time is over, and one call will see */
+    ARM_BUSY,    /* it asked to be left alone until `until_ms` */
+    ARM_LEAVING, /* it takes no new calls */
+};
+
+struct arm_health {
+    struct str id; /* of the backend */
+    enum arm_backend_state state;
+    int64_t until_ms; /* wall clock; 0 when it does not matter */
+    int64_t in_flight;
+    int error_status; /* HTTP's, of its last answer that counted against it; 0: there was none */
+    struct str error; /* what its last failure was, in words; "" for none */
+    int64_t error_at_ms;
+};
+
 struct arm_request {
     enum arm_method method;
     struct str target; /* path and query, still encoded */
@@ -131,6 +150,9 @@ struct arm_request {
      * quota raises the quota to fit, with a row of audit; an account's subscription and group are made
      * when they are missing, and the account is brought back when it is soft-deleted. */
     bool is_import;
+    /* Of all backends, for a request that reads some of them; a backend may be there twice. */
+    const struct arm_health *health; /* NULL: not known */
+    size_t n_health;
 };
 
 /* The shell adds the headers that hold for every answer (x-ms-request-id and so on). */

@@ -39,6 +39,7 @@ struct arm {
     struct buf usages, usages_of;
     uint64_t usages_at;
     size_t n_running;
+    const struct arm_request *request; /* while one is handled */
 };
 
 enum {
@@ -91,6 +92,10 @@ enum form {
     FORM_STORE,      /* all that must survive a restart */
     FORM_DATA_PLANE, /* what snapshot_build reads: with secrets */
 };
+
+/* health.c: what the request knows of the health of a backend, or of those of a pool; members of the
+ * object that is open, or nothing. */
+void health_write(const struct arm *arm, struct json_writer *w, const struct capacity *c);
 
 /* shape.c, shape_read.c: rows as JSON */
 void shape_write(const struct arm *arm, struct json_writer *w, const struct row *r, enum form form);

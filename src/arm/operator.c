@@ -86,7 +86,7 @@ static bool keep_secret(struct ask *a, const struct capacity *old, struct str *p
 /* The body as it is to be kept; what it says is judged by world_compile. */
 static bool read_capacity(struct ask *a, const struct capacity *old, struct capacity *c) {
     static const char *const ours[] = {"provisioningState", "reservedPtus", "freePtus",
-                                       "isDraining", NULL};
+                                       "isDraining",        "health",       NULL};
     static const char *const elsewhere[] = {"apiKeyFile", "apiKeyEnv"};
     struct reader r;
     struct problem why;

@@ -153,6 +153,7 @@ static void write_shown_properties(const struct arm *arm, struct json_writer *w,
     }
     if (c->row.type == ROW_POOL || c->row.type == ROW_BACKEND)
         shape_key_bool(w, "isDraining", c->is_draining);
+    health_write(arm, w, c);
     shape_key_str(w, "provisioningState", state_name(c->row.state));
     json_end_object(w);
     buf_destroy(&padded);

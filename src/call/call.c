@@ -191,8 +191,8 @@ static void settle(struct call *c, const struct call_env *env, enum status outco
     metric_add(&n->in_flight, -1);
 }
 
-/* Ends the attempt on the backend at hand, if there is one. */
-static void end_attempt(struct call *c, enum balance_outcome outcome) {
+/* Ends the attempt on the backend at hand, if there is one. `st` is why, when it counts against the backend. */
+static void end_attempt(struct call *c, enum balance_outcome outcome, enum status st) {
     if (!c->has_attempt)
         return;
     c->has_attempt = false;
@@ -205,6 +205,11 @@ static void end_attempt(struct call *c, enum balance_outcome outcome) {
     };
     balance_done(&b->balance, c->now_ns, c->balance_estimate, &a);
     metric_add(&b->outcomes[outcome], 1);
+    if (outcome == BALANCE_FAILED || outcome == BALANCE_BUSY) {
+        int error = c->attempt_status >= 400 ? c->attempt_status : -(int)st;
+        atomic_store_explicit(&b->error, error, memory_order_relaxed);
+        atomic_store_explicit(&b->error_ns, c->now_ns, memory_order_relaxed);
+    }
 }
 
 /* --- replies --- */
@@ -492,6 +497,7 @@ static bool choose(struct call *c, const struct call_env *env) {
     c->backend = d->backends[at];
     c->tried |= UINT64_C(1) << at;
     c->has_attempt = true;
+    metric_add(&c->view->backends[c->backend->index]->attempts, 1);
     c->attempt_status = 0;
     c->attempt_retry_ms = c->attempt_reset_ms = 0;
     c->attempt_remaining = -1;
@@ -526,7 +532,7 @@ static bool is_any_waiting(const struct call *c) {
 static enum call_action try_another(struct call *c, const struct call_env *env, enum status st,
                                     enum balance_outcome outcome, struct str why_text) {
     struct problem why = {0};
-    end_attempt(c, outcome);
+    end_attempt(c, outcome, st);
     c->was_busy |= st == ST_UPSTREAM_BUSY;
     if (choose(c, env)) {
         forward_prepare(c, env, NULL);
@@ -650,7 +656,7 @@ static void charge_progress(struct call *c, const struct call_env *env) {
 /* The answer is complete. */
 static void complete(struct call *c, const struct call_env *env) {
     bool is_executed = c->attempt_status / 100 == 2;
-    end_attempt(c, balance_outcome_of(c->attempt_status));
+    end_attempt(c, balance_outcome_of(c->attempt_status), ST_UPSTREAM_FAILED);
     enum status outcome = c->state == CALL_DRAINING ? ST_CLIENT_GONE
                           : is_executed             ? ST_OK
                                                     : ST_BAD_REQUEST;
@@ -688,7 +694,7 @@ enum call_action call_on_fail(struct call *c, const struct call_env *env, enum s
     begin_event(c, env);
     if (c->state == CALL_WAITING)
         return try_another(c, env, st, outcome_of_failure(st), why);
-    end_attempt(c, BALANCE_FAILED);
+    end_attempt(c, BALANCE_FAILED, st);
     bool was_draining = c->state == CALL_DRAINING;
     bool is_executed = c->attempt_status / 100 == 2;
     settle(c, env, was_draining ? ST_CLIENT_GONE : st, is_executed);
@@ -717,7 +723,7 @@ enum call_action call_on_fail_unseen(struct call *c, const struct call_env *env,
     struct problem p = {0};
     assert(c->state == CALL_ANSWERING);
     begin_event(c, env);
-    end_attempt(c, BALANCE_FAILED);
+    end_attempt(c, BALANCE_FAILED, st);
     (void)problem_set(&p, st, STR(""), "%s (%.*s)", status_info(st)->text.p, STR_ARG(why));
     return give_up(c, env, st, &p);
 }
@@ -732,7 +738,7 @@ enum call_action call_on_gone(struct call *c, const struct call_env *env, bool h
         c->state = CALL_DRAINING;
         return CALL_DRAIN;
     }
-    end_attempt(c, was_answered ? BALANCE_SERVED : BALANCE_SILENT);
+    end_attempt(c, was_answered ? BALANCE_SERVED : BALANCE_SILENT, ST_OK);
     settle(c, env, ST_CLIENT_GONE, was_answered ? c->attempt_status / 100 == 2 : has_sent);
     return CALL_CANCEL;
 }
@@ -743,6 +749,6 @@ void call_abandon(struct call *c, const struct call_env *env) {
     begin_event(c, env);
     if (!c->receipt.http_status)
         c->receipt.http_status = status_info(ST_SHUTTING_DOWN)->http;
-    end_attempt(c, BALANCE_SILENT);
+    end_attempt(c, BALANCE_SILENT, ST_OK);
     settle(c, env, ST_SHUTTING_DOWN, c->attempt_status / 100 == 2);
 }

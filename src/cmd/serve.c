@@ -441,6 +441,46 @@ static bool may_call(void *arg, struct str caller, enum operation op, struct str
     return control_guard_may(arg, caller, actions[op], account_id);
 }
 
+/* What one backend is like now, for the control plane. */
+struct health_teller {
+    void (*each)(void *to, const struct arm_health *h);
+    void *to;
+    int64_t now_ns, now_ms;
+};
+
+static void tell_health(void *arg, const struct live_backend *b, bool is_named) {
+    const struct health_teller *t = arg;
+    int error = atomic_load(&b->error);
+    int64_t in_flight = metric_read(&b->attempts);
+    for (size_t i = 0; i < ARRAY_LEN(b->outcomes); i++)
+        in_flight -= metric_read(&b->outcomes[i]);
+    int64_t open_ns = atomic_load(&b->balance.open_until_ns) - t->now_ns;
+    int64_t busy_ns = atomic_load(&b->balance.blocked_until_ns) - t->now_ns;
+    struct arm_health h = {.id = str_of(b->id),
+                           .in_flight = i64_max(in_flight, 0),
+                           .error_status = error > 0 ? error : 0,
+                           .state = !is_named                              ? ARM_LEAVING
+                                    : open_ns > 0                          ? ARM_EJECTED
+                                    : atomic_load(&b->balance.open_ms) > 0 ? ARM_PROBING
+                                    : busy_ns > 0                          ? ARM_BUSY
+                                                                           : ARM_HEALTHY};
+    if (h.state == ARM_EJECTED || h.state == ARM_BUSY)
+        h.until_ms = t->now_ms + (h.state == ARM_EJECTED ? open_ns : busy_ns) / 1000000;
+    if (error) {
+        h.error = error > 0 ? STR("It answered with this status.")
+                            : status_info((enum status) - error)->text;
+        h.error_at_ms = t->now_ms - (t->now_ns - atomic_load(&b->error_ns)) / 1000000;
+    }
+    t->each(t->to, &h);
+}
+
+/* On the first loop. */
+static void health(void *arg, void (*each)(void *to, const struct arm_health *h), void *to) {
+    struct app *a = arg;
+    struct health_teller t = {each, to, os_now_ns(), os_wall_us() / 1000};
+    live_each_backend(a->live, tell_health, &t);
+}
+
 static enum status open_control(struct app *a, struct serve_ports *ports, struct problem *why) {
     const struct settings *s = a->settings;
     char url[300];
@@ -524,7 +564,7 @@ static enum status import(void *arg, struct str id, struct str body, struct prob
 /* The control plane's own resources, and the files' in front of them. */
 static enum status load_control(struct app *a, struct snapshot **out, struct problem *why) {
     const struct settings *s = a->settings;
-    struct control_host host = {obey, a};
+    struct control_host host = {obey, health, a};
     struct control_settings settings = {.folder = s->data_dir,
                                         .names = s->control_names,
                                         .cert_file = s->control_cert,

@@ -2,6 +2,7 @@
 #ifndef CONTROL_CONTROL_H
 #define CONTROL_CONTROL_H
 
+#include "arm/arm.h"
 #include "base/buf.h"
 #include "base/siphash.h"
 #include "base/status.h"
@@ -32,6 +33,8 @@ struct control_news {
 struct control_host {
     /* On the control thread: puts the news in force and returns when every loop obeys them. */
     enum status (*obey)(void *arg, const struct control_news *news, struct problem *why);
+    /* On the loop of control_start: tells of each backend that takes calls, or still has some. */
+    void (*health)(void *arg, void (*each)(void *to, const struct arm_health *h), void *to);
     void *arg;
 };
 

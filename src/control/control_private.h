@@ -44,6 +44,9 @@ struct errand {
     bool is_own; /* its token is from our own token service */
     bool returns_client_id;
     char request_id[PRINCIPAL_GUID_SIZE];
+    struct arm_health *health; /* owned; its texts are of the next. NULL when it does not matter */
+    size_t n_health, health_capacity;
+    struct arena health_texts;
     struct arm_answer answer;
     struct buf bearer; /* the token that was shown, as long as it is to be judged; wiped */
     struct issuers_waiter waiter; /* for the keys of the token's issuer */

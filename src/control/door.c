@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { KEPT_TOKENS = 1024, FORM_MAX = 64 << 10, DOCUMENT_MAX = 1 << 20 };
+enum { KEPT_TOKENS = 1024, FORM_MAX = 64 << 10, HEALTH_TEXTS_MAX = 64 << 20 };
 
 struct door {
     struct control *control;
@@ -38,6 +38,7 @@ struct errand *errand_new(struct door *d, struct exchange *x, enum errand_kind k
     buf_init(&e->issuer, 1024);
     buf_init(&e->token, 64 << 10);
     arm_answer_init(&e->answer);
+    arena_init(&e->health_texts, NULL, 0, HEALTH_TEXTS_MAX);
     os_random(random, sizeof random);
     principal_guid(random, e->request_id);
     exchange_set_user(x, e);
@@ -61,6 +62,8 @@ void errand_free(struct errand *e) {
     for (size_t i = 0; i < ARRAY_LEN(all); i++)
         buf_destroy(all[i]);
     arm_answer_destroy(&e->answer);
+    arena_destroy(&e->health_texts);
+    free(e->health);
     free(e);
 }
 
@@ -419,6 +422,38 @@ static void begin_principal(struct errand *e, struct str app_id) {
         loop_work(e->door->loop, make_secret, on_secret_made, e);
 }
 
+/* /providers/Weir.Capacity/pools… */
+static bool is_pool_path(struct str path) {
+    struct str segment;
+    static const struct str want[] = {STR_INIT("providers"), STR_INIT("Weir.Capacity"),
+                                      STR_INIT("pools")};
+    for (size_t i = 0; i < ARRAY_LEN(want); i++) {
+        if (!target_segment(&path, &segment) || !str_ieq(segment, want[i]))
+            return false;
+    }
+    return true;
+}
+
+static void add_health(void *to, const struct arm_health *h) {
+    struct errand *e = to;
+    if (e->n_health == e->health_capacity) {
+        e->health_capacity = e->health_capacity ? 2 * e->health_capacity : 16;
+        e->health = xrealloc(e->health, e->health_capacity * sizeof *e->health);
+    }
+    struct arm_health *kept = &e->health[e->n_health++];
+    *kept = *h;
+    kept->id = arena_str(&e->health_texts, h->id);
+    kept->error = arena_str(&e->health_texts, h->error);
+}
+
+/* What the data plane's loops know is asked for here, where its registry lives, and goes along. */
+static void take_health(struct errand *e) {
+    const struct control_host *host = &e->door->control->host;
+    e->health_capacity = 16;
+    e->health = xcalloc(e->health_capacity, sizeof *e->health);
+    host->health(host->arg, add_health, e);
+}
+
 /* The caller is known: to whoever answers it. */
 static void dispatch(struct errand *e) {
     struct str path, query, app_id;
@@ -439,6 +474,8 @@ static void dispatch(struct errand *e) {
         begin_principal(e, str_of(text));
         return;
     }
+    if (e->method == ARM_GET && is_pool_path(path))
+        take_health(e);
     send_to_thread(e);
 }
 

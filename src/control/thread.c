@@ -201,6 +201,8 @@ static void run_arm(struct control *c, struct errand *e) {
                    .is_user = !e->is_own && e->app_id[0] == '\0'},
         .now_ms = now_ms(),
         .base_url = buf_view(&e->base_url),
+        .health = e->health,
+        .n_health = e->n_health,
     };
     os_random(q.random, sizeof q.random);
     arm_handle(c->arm, &q, &e->answer, &c->changes);

@@ -306,6 +306,15 @@ static void touch_all(struct list *deployments, const struct clock *clock) {
     }
 }
 
+void live_each_backend(const struct live *l,
+                       void (*each)(void *arg, const struct live_backend *b, bool is_named),
+                       void *arg) {
+    LIST_EACH (&l->backends, it) {
+        const struct live_backend *b = CONTAINER_OF(it, struct live_backend, in_live);
+        each(arg, b, b->generation == l->generation);
+    }
+}
+
 void live_housekeep(struct live *l) {
     touch_all(&l->deployments, l->clock);
     touch_all(&l->leaving, l->clock);

@@ -52,7 +52,12 @@ struct live_backend {
     struct list in_live;
     char *id; /* owned */
     struct balance_backend balance;
+    metric_cell attempts; /* that began; those that are not among the outcomes are in flight */
     metric_cell outcomes[BALANCE_SILENT + 1];
+    /* What the last attempt that counted against it failed by: the HTTP status of its answer, or an enum
+     * status below zero; 0 when none has. And when. The two may be of different ones for a moment. */
+    _Atomic(int) error;
+    _Atomic(int64_t) error_ns;
     metric_cell usage_capped; /* answers that claimed to have cost more than they can have */
     int64_t generation;
     atomic_int refs;
@@ -104,6 +109,12 @@ struct live_view *live_bind(struct live *l, struct snapshot *s);
 /* Any thread. */
 struct live_view *live_view_ref(struct live_view *v);
 void live_view_unref(struct live_view *v);
+
+/* Calls `each` with every backend that a view names, those included that only calls in hand still hold;
+ * several may have one id, of which at most one takes new calls (`is_named`). */
+void live_each_backend(const struct live *l,
+                       void (*each)(void *arg, const struct live_backend *b, bool is_named),
+                       void *arg);
 
 /* Rebases every clock and touches every word, once an hour (spec 1.3, 3.2). */
 void live_housekeep(struct live *l);
