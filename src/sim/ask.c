@@ -3,10 +3,13 @@
 
 #include "sim/promptcache.h"
 #include "sim/script.h"
+#include "tokens/count.h"
+#include "tokens/prompt.h"
 
 enum {
     UNIT = 4, /* bytes of a prompt token */
     MESSAGE_TOKENS = 3,
+    ROLE_TOKENS = 1,
     PART_TOKENS = 85,
     TEXT_MAX = 32 << 20,
 };
@@ -32,10 +35,31 @@ static void mark_bytes(struct ask *a, struct str text) {
 }
 
 static void count_text(struct ask *a, struct str text) {
-    a->prompt_tokens += (int64_t)((text.n + UNIT - 1) / UNIT);
     a->hash = script_hash(a->hash, text);
-    if (a->wants_marks)
-        mark_bytes(a, text);
+    if (!a->encoding) {
+        a->prompt_tokens += (int64_t)((text.n + UNIT - 1) / UNIT);
+        if (a->wants_marks)
+            mark_bytes(a, text);
+    } else if (a->wants_marks) {
+        buf_clear(&a->ids);
+        if (token_ids(a->encoding, text, &a->ids) == ST_OK)
+            mark_bytes(a, buf_view(&a->ids));
+        a->prompt_tokens += (int64_t)(a->ids.len / UNIT);
+    } else {
+        a->prompt_tokens += token_count(a->encoding, text);
+    }
+}
+
+static void choose_encoding(struct ask *a) {
+    enum prompt_encoding e = prompt_rules_find(a->model)->encoding;
+    a->encoding = NULL;
+    if (e == ENCODING_UNKNOWN)
+        return;
+    struct token_cache **cache = &a->encodings[e == ENCODING_O200K];
+    struct vocabulary v = e == ENCODING_O200K ? vocabulary_o200k() : vocabulary_cl100k();
+    if (!*cache)
+        *cache = token_cache_new(&v);
+    a->encoding = *cache;
 }
 
 /* `n` tokens that are no text, as the frame of a message; `what` says which. */
@@ -130,7 +154,8 @@ static enum status count_message(struct ask *a, struct json_value message, struc
         return problem_set(why, ST_BAD_REQUEST, STR("messages"), "a message must be an object");
     struct str role = string_of(message, STR("role")), text;
     struct json_value v;
-    count_frame(a, MESSAGE_TOKENS, role);
+    count_frame(a, MESSAGE_TOKENS, STR(""));
+    count_frame(a, ROLE_TOKENS, role);
     if (json_get(message, STR("content"), &v)) {
         TRY(count_content(a, v, &text, why));
         if (str_eq(role, STR("user")))
@@ -337,13 +362,15 @@ static enum status read_member(struct ask *a, struct found *f, struct str key, s
 static enum status count_chat(struct ask *a, const struct found *f, struct problem *why) {
     begin_input(a);
     if (f->has_instructions) {
-        count_frame(a, MESSAGE_TOKENS, STR("system"));
+        count_frame(a, MESSAGE_TOKENS, STR(""));
+        count_frame(a, ROLE_TOKENS, STR("system"));
         count_text(a, json_str(f->instructions));
     }
     count_text(a, f->tools);
     count_text(a, f->format);
     if (a->api == ASK_RESPONSES && json_type(f->prompt) == JSON_STRING) {
-        count_frame(a, MESSAGE_TOKENS, STR("user"));
+        count_frame(a, MESSAGE_TOKENS, STR(""));
+        count_frame(a, ROLE_TOKENS, STR("user"));
         a->last_user = json_str(f->prompt);
         count_text(a, a->last_user);
     } else {
@@ -356,7 +383,7 @@ static enum status count_chat(struct ask *a, const struct found *f, struct probl
                                STR_ARG(field));
         TRY(count_messages(a, f->prompt, why));
     }
-    count_frame(a, MESSAGE_TOKENS, STR("assistant"));
+    count_frame(a, MESSAGE_TOKENS, STR(""));
     end_input(a, 0);
     return ST_OK;
 }
@@ -368,6 +395,7 @@ void ask_init(struct ask *a, bool wants_marks) {
     buf_init(&a->inputs, (ASK_INPUTS_MAX + 1) * sizeof(struct ask_input));
     buf_init(&a->marks, TEXT_MAX);
     buf_init(&a->text, TEXT_MAX);
+    buf_init(&a->ids, UNIT * (size_t)TEXT_MAX);
 }
 
 void ask_destroy(struct ask *a) {
@@ -375,6 +403,9 @@ void ask_destroy(struct ask *a) {
     buf_destroy(&a->inputs);
     buf_destroy(&a->marks);
     buf_destroy(&a->text);
+    buf_destroy(&a->ids);
+    token_cache_free(a->encodings[0]);
+    token_cache_free(a->encodings[1]);
 }
 
 size_t ask_n_inputs(const struct ask *a) {
@@ -408,6 +439,7 @@ enum status ask_read(struct ask *a, enum ask_api api, struct str body, struct pr
     while (json_next_member(&it, &key, &v, &key_span, &span))
         TRY(read_member(a, &f, key, v, (struct str){body.p + span.begin, span.end - span.begin},
                         why));
+    choose_encoding(a);
     struct str field = api == ASK_CHAT          ? STR("messages")
                        : api == ASK_COMPLETIONS ? STR("prompt")
                                                 : STR("input");

@@ -22,11 +22,11 @@ struct ask_input {
 };
 
 /*
- * Prompt tokens by the simulator's own rule, so that usage is exact: a text counts one for each
- * four bytes begun; each message 3 more and a prompt of messages 3 more (as the chat framing of
- * OpenAI's models does); a part of a message that is no text 85 (what OpenAI charges for an image
- * in low detail); tools and response formats count as the text of their JSON; token ids count
- * themselves.
+ * Prompt tokens as the model that the body names would count them: text by OpenAI's encoding of that
+ * model, or, of a model that is not theirs, one for each four bytes begun; each message 3 and its role
+ * 1 more, and a prompt of messages 3 more (the chat framing of OpenAI's models); a part of a message
+ * that is no text 85 (what OpenAI charges for an image in low detail); tools and response formats
+ * count as the text of their JSON; token ids count themselves.
  *
  * The texts are views into the body and the parser, valid until the next ask_read.
  */
@@ -48,7 +48,10 @@ struct ask {
     struct json_doc *doc;  /* owned */
     uint64_t hash, chain;  /* of the input in hand: all its text; its blocks of tokens */
     int64_t units;         /* tokens in chain and block */
-    char block[512];       /* 128 tokens of four bytes */
+    char block[512];       /* 128 tokens of four bytes: bytes of text, or the token's id */
+    struct token_cache *encodings[2]; /* owned; made when first used */
+    struct token_cache *encoding; /* one of them: of the body's model; NULL: four bytes a token */
+    struct buf ids;               /* owned: of the text at hand */
 };
 
 void ask_init(struct ask *a, bool wants_marks);

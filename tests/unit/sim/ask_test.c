@@ -30,29 +30,35 @@ static void counts_prompt_tokens_by_its_rule(void **state) {
         const char *body;
         int64_t tokens;
     } cases[] = {
-        /* 3 for the prompt, 3 for the message, a token for each four bytes begun */
-        {ASK_CHAT, "{\"messages\":[{\"role\":\"user\",\"content\":\"\"}]}", 6},
-        {ASK_CHAT, "{\"messages\":[{\"role\":\"user\",\"content\":\"abcd\"}]}", 7},
-        {ASK_CHAT, "{\"messages\":[{\"role\":\"user\",\"content\":\"abcde\"}]}", 8},
-        {ASK_CHAT, "{\"messages\":[{\"role\":\"user\",\"content\":null},{\"role\":\"x\"}]}", 9},
+        /* 3 for the prompt, 4 for the message, a token for each four bytes begun */
+        {ASK_CHAT, "{\"messages\":[{\"role\":\"user\",\"content\":\"\"}]}", 7},
+        {ASK_CHAT, "{\"messages\":[{\"role\":\"user\",\"content\":\"abcd\"}]}", 8},
+        {ASK_CHAT, "{\"messages\":[{\"role\":\"user\",\"content\":\"abcde\"}]}", 9},
+        {ASK_CHAT, "{\"messages\":[{\"role\":\"user\",\"content\":null},{\"role\":\"x\"}]}", 11},
+        /* by the encoding of the model, wherever it is named */
+        {ASK_CHAT,
+         "{\"messages\":[{\"role\":\"user\",\"content\":\"antidisestablishmentarianism\"}],"
+         "\"model\":\"gpt-4o\"}",
+         3 + 4 + 6},
+        {ASK_COMPLETIONS, "{\"model\":\"gpt-35-turbo\",\"prompt\":\"Hello, world\"}", 3},
         {ASK_CHAT,
          "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"ab\"},"
          "{\"type\":\"image_url\",\"image_url\":{\"url\":\"data:long\"}}]}]}",
-         3 + 3 + 1 + 85},
+         3 + 4 + 1 + 85},
         {ASK_CHAT,
          "{\"tools\":[1, 2],\"messages\":[{\"role\":\"assistant\",\"name\":\"bob\",\"tool_calls\":"
          "[{\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}]}]}",
-         3 + 2 + 3 + 1 + 1 + 1},
+         3 + 2 + 4 + 1 + 1 + 1},
         {ASK_COMPLETIONS, "{\"prompt\":\"abcdefgh\"}", 2},
         {ASK_COMPLETIONS, "{\"prompt\":[\"abcde\",\"f\"]}", 3},
         {ASK_COMPLETIONS, "{\"prompt\":[1,2,3]}", 3},
         {ASK_EMBEDDINGS, "{\"input\":[[1,2],[3]]}", 3},
         {ASK_EMBEDDINGS, "{\"input\":\"\"}", 0},
-        {ASK_RESPONSES, "{\"input\":\"abcd\"}", 7},
-        {ASK_RESPONSES, "{\"input\":\"abcd\",\"instructions\":\"be kind\"}", 12},
+        {ASK_RESPONSES, "{\"input\":\"abcd\"}", 8},
+        {ASK_RESPONSES, "{\"input\":\"abcd\",\"instructions\":\"be kind\"}", 14},
         {ASK_RESPONSES,
          "{\"input\":[{\"role\":\"user\",\"content\":[{\"type\":\"input_text\",\"text\":\"abcd\"}]}]}",
-         7},
+         8},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         assert_int_equal(read_body(cases[i].api, cases[i].body, NULL), ST_OK);
@@ -143,9 +149,9 @@ static void the_hash_depends_on_what_is_said_and_on_the_seed_alone(void **state)
                 hash_of("{\"seed\":1,\"messages\":[{\"role\":\"user\",\"content\":\"abc\"}]}"));
 }
 
-/* A prompt of `n` tokens: 3 and 3 of frames, the rest text in two messages. */
+/* A prompt of `n` tokens: 3 and 2 times 4 of frames, the rest text in two messages. */
 static size_t marks_of(char *body, size_t size, int n, char last) {
-    int text = (n - 9) * 4;
+    int text = (n - 11) * 4;
     snprintf(body, size,
              "{\"messages\":[{\"role\":\"system\",\"content\":\"%0*d\"},"
              "{\"role\":\"user\",\"content\":\"%03d%c\"}]}",
