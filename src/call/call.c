@@ -6,6 +6,7 @@
 
 enum {
     REPLY_MAX = 1 << 20,
+    MARKS_MAX = 64 << 10,    /* a million tokens */
     NO_ROOM_RETRY_MS = 1000, /* nobody knows; in a second most bodies have been answered */
 };
 
@@ -37,6 +38,7 @@ void call_init(struct call *c, const struct call_env *env, int64_t start_ns,
     format_id(id_bytes, c->id);
     memcpy(c->client_id, "Not-Set", sizeof "Not-Set"); /* until its head says otherwise */
     buf_init(&c->reply_body, REPLY_MAX);
+    buf_init(&c->marks, MARKS_MAX);
     meter_init(&c->meter, OP_CHAT, false, false);
 }
 
@@ -44,6 +46,7 @@ void call_destroy(struct call *c) {
     assert(c->state == CALL_NEW || c->state == CALL_SETTLED);
     buf_destroy(&c->body);
     buf_destroy(&c->sent);
+    buf_destroy(&c->marks);
     buf_destroy(&c->reply_body);
     meter_destroy(&c->meter);
 }
@@ -166,16 +169,22 @@ static void settle(struct call *c, const struct call_env *env, enum status outco
     if (is_executed) {
         const struct meter *m = &c->meter;
         int64_t prompt = reported_prompt(c);
-        int64_t cached = m->has_usage ? i64_max(0, m->usage.cached) : 0;
+        /* Without usage what was predicted stays the truth, of the prompt and of what was cached. */
+        int64_t cached = m->has_usage ? i64_max(0, m->usage.cached) : r->cached_predicted;
         generated = count_generated(c, &r->count_source);
         if (m->has_usage)
             post(c, env, reservation_prefill(&c->reservation, prompt, cached));
         r->prompt_tokens = prompt >= 0 ? prompt : r->prompt_estimate;
+        if (prompt >= 0)
+            residual_observe(&c->live->residual, r->prompt_estimate, prompt);
+        if (m->has_usage && c->is_predicted)
+            prefix_trust_learn(&c->live->prefix_trust, r->cached_predicted, m->usage.cached);
         cached = i64_min(cached, r->prompt_tokens);
         r->cached_tokens = cached;
         r->output_tokens = generated;
         metric_add(&n->prompt_tokens, r->prompt_tokens);
         metric_add(&n->cached_tokens, cached);
+        metric_add(&n->cached_predicted, r->cached_predicted);
         metric_add(&n->output_tokens, generated);
         if (r->is_usage_capped)
             metric_add(&c->view->backends[c->backend->index]->usage_capped, 1);
@@ -406,14 +415,33 @@ static bool is_operation_of(enum model_kind kind, enum operation op) {
     return false;
 }
 
+/* The marks of the prompt at hand. */
+static const uint64_t *marks_of(const struct call *c, size_t *n) {
+    *n = c->marks.len / sizeof(uint64_t);
+    return (const uint64_t *)(const void *)c->marks.p;
+}
+
+/* How many tokens of the prompt its backend will find in its cache (admission spec 4). */
+static int64_t predict_cached(struct call *c, const struct call_env *env) {
+    size_t n;
+    const uint64_t *marks = marks_of(c, &n);
+    if (n == 0)
+        return 0;
+    c->is_predicted = true;
+    int64_t ttl_ns = prefix_trust_ttl_ns(&c->live->prefix_trust);
+    return prompt_cached(&c->request.tally,
+                         prefix_predict(env->prefixes, marks, n, c->now_ns, ttl_ns));
+}
+
 static enum status admit_provisioned(struct call *c, const struct call_env *env) {
     const struct request *q = &c->request;
     struct receipt *r = &c->receipt;
     int64_t learned = output_model_estimate(&c->live->output, q->prompt_tokens);
     r->prompt_estimate = q->prompt_tokens;
     r->output_estimate = output_estimate(&q->output, learned);
-    reservation_init(&c->reservation, live_weights(c->view, c->deployment), q->prompt_tokens, 0,
-                     r->output_estimate, output_cap(&q->output));
+    r->cached_predicted = predict_cached(c, env);
+    reservation_init(&c->reservation, live_weights(c->view, c->deployment), q->prompt_tokens,
+                     r->cached_predicted, r->output_estimate, output_cap(&q->output));
     r->estimate_mt = c->reservation.charged_mt;
     struct bucket_verdict v = bucket_admit(&c->live->bucket, c->reservation.charged_mt, env->clock);
     r->level_before_mt = v.level_before_mt;
@@ -449,6 +477,14 @@ static enum status admit_standard(struct call *c, const struct call_env *env) {
     return c->limits.why == STANDARD_NO_TOKENS ? ST_TOKEN_LIMIT : ST_CALL_LIMIT;
 }
 
+/* Marks of the prompt are of use for the price of a provisioned call, and for the choice of a backend.
+ * A token has a byte at least. */
+static bool wants_marks(const struct call *c, const struct call_env *env) {
+    return env->prefixes && c->body.len >= PREFIX_FIRST && c->route.op != OP_EMBEDDINGS &&
+           (c->deployment->is_provisioned || c->deployment->n_backends > 1);
+}
+
+/* Reads the request and counts its prompt. */
 static enum status judge(struct call *c, const struct call_env *env, struct problem *why) {
     struct request *q = &c->request;
     TRY(request_parse(env->doc, c->body.p, c->body.len, c->route.op, q, why));
@@ -464,7 +500,14 @@ static enum status judge(struct call *c, const struct call_env *env, struct prob
                            "The %.*s operation does not work with the specified model, %.*s. "
                            "Please choose a different model and try again.",
                            STR_ARG(operation_name(c->route.op)), STR_ARG(m->full_name));
-    TRY(request_count(q, c->body.p, c->route.op, m->name, env->counters, why));
+    struct request_how how = {
+        .counters = env->counters,
+        .prompt = {.budget = env->prompt_budget, .with_marks = wants_marks(c, env)},
+        .with_chars = !c->deployment->is_provisioned,
+    };
+    TRY(request_count(q, c->body.p, c->route.op, m->name, &how, why));
+    buf_clear(&c->marks);
+    request_marks(q, &c->live->prefix_key, &c->marks);
     if (c->deployment->n_backends == 0)
         return ST_NO_BACKEND;
     return ST_OK;
@@ -483,13 +526,28 @@ static size_t list_candidates(const struct call *c, struct balance_backend **can
     return d->n_backends;
 }
 
+/* How many tokens of the prompt each backend has in its cache, as far as we can know. */
+static void find_affinity(const struct call *c, const struct call_env *env,
+                          int64_t affinity[BALANCE_BACKENDS_MAX]) {
+    size_t n;
+    const uint64_t *marks = marks_of(c, &n);
+    static_assert(PREFIX_BACKENDS <= BALANCE_BACKENDS_MAX, "each of them has a place");
+    memset(affinity, 0, BALANCE_BACKENDS_MAX * sizeof *affinity);
+    prefix_affinity(env->prefixes, marks, n, c->now_ns, PREFIX_TTL_MAX_NS, affinity);
+}
+
 /* Chooses a backend among those not tried yet. */
 static bool choose(struct call *c, const struct call_env *env) {
     const struct deployment *d = c->deployment;
     struct balance_backend *candidates[BALANCE_BACKENDS_MAX] UNINITIALIZED;
     size_t n = list_candidates(c, candidates);
+    int64_t affinity[BALANCE_BACKENDS_MAX] UNINITIALIZED;
     struct balance_ask ask = {
         .now_ns = c->now_ns, .estimate = c->balance_estimate, .tried = c->tried};
+    if (n > 1 && c->marks.len) {
+        find_affinity(c, env, affinity);
+        ask.affinity = affinity;
+    }
     int at = balance_pick(candidates, n, &ask, env->rng);
     if (at < 0)
         return false;
@@ -550,21 +608,15 @@ static enum call_action try_another(struct call *c, const struct call_env *env, 
     return give_up(c, env, st, &why);
 }
 
-enum call_action call_submit(struct call *c, const struct call_env *env,
-                             const struct http_head *head, struct buf body) {
-    struct problem why UNINITIALIZED;
+/* The request was judged: it is admitted and sent, or refused. */
+static enum call_action admit(struct call *c, const struct call_env *env,
+                              const struct http_head *head, enum status st, struct problem *why) {
     struct receipt *r = &c->receipt;
-    assert(c->state == CALL_NEW);
-    problem_clear(&why);
-    begin_event(c, env);
-    c->body = body;
-    r->bytes_in = (int64_t)body.len;
-    enum status st = judge(c, env, &why);
     if (st == ST_OK) {
         st = c->deployment->is_provisioned ? admit_provisioned(c, env) : admit_standard(c, env);
         if (st != ST_OK) {
             metric_add(&c->live->counters.refused, 1);
-            refusal_describe(c, st, &why);
+            refusal_describe(c, st, why);
         }
     }
     r->admitted_ns = clock_now_ns(env->clock); /* how long it took to judge counts too */
@@ -574,7 +626,7 @@ enum call_action call_submit(struct call *c, const struct call_env *env,
         /* The limits stand on every answer of a standard deployment (admission spec 3.3). */
         if (c->deployment && !c->deployment->is_provisioned && !c->limits.limit_tokens)
             c->limits = standard_peek(&c->live->standard, r->admitted_ns);
-        return call_refuse(c, st, &why);
+        return call_refuse(c, st, why);
     }
     metric_add(&c->live->counters.admitted, 1);
     metric_add(&c->live->counters.in_flight, 1);
@@ -582,11 +634,41 @@ enum call_action call_submit(struct call *c, const struct call_env *env,
     c->state = CALL_WAITING;
     if (!choose(c, env)) {
         r->retry_after_ms = earliest_retry_ms(c);
-        refusal_describe(c, ST_UPSTREAM_BUSY, &why);
-        return give_up(c, env, ST_UPSTREAM_BUSY, &why);
+        refusal_describe(c, ST_UPSTREAM_BUSY, why);
+        return give_up(c, env, ST_UPSTREAM_BUSY, why);
     }
     forward_prepare(c, env, head);
     return CALL_SEND;
+}
+
+enum call_action call_submit(struct call *c, const struct call_env *env,
+                             const struct http_head *head, struct buf body) {
+    struct problem why UNINITIALIZED;
+    assert(c->state == CALL_NEW);
+    problem_clear(&why);
+    begin_event(c, env);
+    c->body = body;
+    c->receipt.bytes_in = (int64_t)body.len;
+    if (env->counters && body.len > CALL_BODY_INLINE)
+        return CALL_COUNT;
+    enum status st = judge(c, env, &why);
+    if (st == ST_OK && c->request.tally.unknown > 0)
+        return CALL_COUNT;
+    return admit(c, env, head, st, &why);
+}
+
+enum status call_count(struct call *c, const struct call_env *env, struct problem *why) {
+    assert(c->state == CALL_NEW);
+    return judge(c, env, why);
+}
+
+enum call_action call_counted(struct call *c, const struct call_env *env,
+                              const struct http_head *head, enum status st,
+                              const struct problem *judged) {
+    struct problem why = *judged;
+    assert(c->state == CALL_NEW);
+    begin_event(c, env);
+    return admit(c, env, head, st, &why);
 }
 
 /* --- the answer --- */
@@ -663,6 +745,15 @@ static void complete(struct call *c, const struct call_env *env) {
     settle(c, env, outcome, is_executed);
 }
 
+/* The prompt was worked out: its backend will find its beginnings for a while (admission spec 4.2). */
+static void commit_prefixes(struct call *c, const struct call_env *env) {
+    size_t n;
+    const uint64_t *marks = marks_of(c, &n);
+    if (n > 0)
+        prefix_commit(env->prefixes, marks, n, c->now_ns, c->backend_position);
+    buf_destroy(&c->marks);
+}
+
 bool call_on_body(struct call *c, const struct call_env *env, struct str *in, bool is_last,
                   struct meter_out *out) {
     begin_event(c, env);
@@ -678,6 +769,8 @@ bool call_on_body(struct call *c, const struct call_env *env, struct str *in, bo
             post(c, env, delta);
     }
     charge_progress(c, env);
+    if (c->marks.len && c->attempt_status / 100 == 2 && (c->meter.n_deltas > 0 || is_last))
+        commit_prefixes(c, env);
     if (is_last && !has_more)
         complete(c, env);
     return has_more;

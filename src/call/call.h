@@ -2,7 +2,8 @@
  * call.h - the life of one inference call as a state machine: events in, actions out.
  *
  *     open       the head is there: route, authenticate                 -> a status
- *     submit     the body is there: judge, admit, choose a backend      -> CALL_SEND | CALL_REPLY
+ *     submit     the body is there: judge, admit, choose a backend      -> CALL_SEND | CALL_REPLY | CALL_COUNT
+ *     counted    what CALL_COUNT asked for is done: admit, choose       -> CALL_SEND | CALL_REPLY
  *     on_head    the backend's head                                     -> CALL_FORWARD | CALL_SEND | CALL_REPLY
  *     on_body    a piece of its body                                    -> bytes to forward
  *     on_fail    the attempt failed                                     -> CALL_SEND | CALL_REPLY | CALL_CUT
@@ -22,7 +23,6 @@
 
 #include <sys/uio.h>
 
-/* What a loop hands to each call; all borrowed. */
 /*
  * Bearer tokens that are no keys (inference contract, section 2). Handed in, since tokens are checked with
  * the keys of their issuers, and roles are the control plane's.
@@ -35,17 +35,21 @@ struct call_guard {
     void *arg;
 };
 
+/* What a loop hands to each call; all borrowed. */
 struct call_env {
     struct live_view *view;
     const struct clock *clock;
     struct json_doc *doc; /* the loop's parser */
     struct balance_rng *rng;
     const struct call_guard *guard;   /* NULL: keys alone */
-    struct prompt_counters *counters; /* the loop's; NULL: prompts are estimated */
+    struct prompt_counters *counters; /* the thread's; NULL: prompts are estimated */
+    struct prefix_table *prefixes;    /* NULL: no cached tokens are predicted */
+    size_t prompt_budget;             /* bytes of a prompt that may be counted here and now */
     struct shelf *shelf;              /* the loop's memory for short texts; NULL: the heap */
 };
 
 enum call_action {
+    CALL_COUNT, /* to count the prompt takes long: call_count on another thread, then call_counted */
     CALL_REPLY, /* answer with reply_status, call_put_reply_fields and reply_body; all is settled */
     CALL_SEND,  /* send `send` to `backend` (giving up an attempt that still runs) */
     CALL_FORWARD, /* begin the answer with the backend's status and call_put_answer_fields */
@@ -80,6 +84,10 @@ struct receipt {
     int64_t bytes_in, bytes_out;
 };
 
+/* Larger bodies are read on another thread, whatever is in them: to parse this much takes a tenth of a
+ * millisecond. */
+enum { CALL_BODY_INLINE = 64 << 10 };
+
 enum { CALL_IOV = 8, CALL_ID_LEN = 36, CALL_CLIENT_ID_MAX = 64 };
 
 struct call {
@@ -93,7 +101,7 @@ struct call {
     struct request request;
     struct reservation reservation;
     struct standard_verdict limits; /* of a standard deployment, for the headers */
-    bool is_admitted;
+    bool is_admitted, is_predicted; /* predicted: its receipt says what, and that may be nothing */
 
     /* The attempt. */
     const struct backend *backend;
@@ -106,6 +114,8 @@ struct call {
     int64_t attempt_retry_ms, attempt_remaining, attempt_reset_ms;
 
     struct buf body; /* the caller's request body, owned; of no use once an answer has begun */
+    struct buf
+        marks;       /* of the prompt (tokens/prefix.h), uint64_t, until it was worked out; owned */
     struct buf sent; /* our part of what goes to the backend, owned; likewise */
     size_t n_caller_fields;
     struct iovec send[CALL_IOV];
@@ -144,6 +154,17 @@ enum call_action call_list(struct call *c);
  */
 enum call_action call_submit(struct call *c, const struct call_env *env,
                              const struct http_head *head, struct buf body);
+
+/*
+ * After CALL_COUNT: reads the body and counts its prompt, on any thread, with a document, counters and
+ * a budget of that thread in `env`; nothing else may touch the call meanwhile. Then, on the loop,
+ * call_counted goes on with what it returned. In between the call may also end as one that was never
+ * admitted.
+ */
+enum status call_count(struct call *c, const struct call_env *env, struct problem *why) MUST_USE;
+enum call_action call_counted(struct call *c, const struct call_env *env,
+                              const struct http_head *head, enum status st,
+                              const struct problem *why);
 
 enum call_action call_on_head(struct call *c, const struct call_env *env,
                               const struct http_head *head);

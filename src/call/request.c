@@ -16,16 +16,18 @@ enum member {
     MEMBER_MAX_OUTPUT_TOKENS,
     MEMBER_N,
     MEMBER_BEST_OF,
-    MEMBER_MESSAGES,
-    MEMBER_PROMPT,
-    MEMBER_INPUT,
+    /* From here on the prompt's, in the order in which the model is given them: tools and schemas stand
+     * before the messages (OpenAI, "Prompt caching", 2026). */
     MEMBER_INSTRUCTIONS,
     MEMBER_TOOLS,
     MEMBER_FUNCTIONS,
     MEMBER_RESPONSE_FORMAT,
     MEMBER_TEXT,
+    MEMBER_MESSAGES,
+    MEMBER_PROMPT,
+    MEMBER_INPUT,
     N_MEMBERS,
-    FIRST_PART = MEMBER_MESSAGES, /* from here on the prompt's */
+    FIRST_PART = MEMBER_INSTRUCTIONS,
 };
 
 static_assert(N_MEMBERS - FIRST_PART == REQUEST_PARTS, "each member of the prompt is kept");
@@ -53,17 +55,29 @@ static const struct str member_names[N_MEMBERS] = {
 
 static void add_text(struct request *r, struct str text) {
     prompt_add(&r->tally, text);
-    r->prompt_chars += (int64_t)str_utf8_length(text);
+    if (r->how.with_chars)
+        r->prompt_chars += (int64_t)str_utf8_length(text);
+}
+
+/* Tokens around texts, and that which makes them differ from others. */
+static void add_frame(struct request *r, int64_t tokens, struct str what) {
+    prompt_add_frame(&r->tally, tokens, what);
 }
 
 static void add_image(struct request *r, struct json_value part) {
-    struct json_value image, detail;
-    bool is_low =
-        (json_get(part, STR("image_url"), &image) && json_get(image, STR("detail"), &detail) &&
-         str_eq(json_str(detail), STR("low"))) ||
-        (json_get(part, STR("detail"), &detail) && str_eq(json_str(detail), STR("low")));
+    struct json_value image, detail, url;
+    struct str identity = STR("");
+    bool is_low = json_get(part, STR("detail"), &detail) && str_eq(json_str(detail), STR("low"));
+    if (json_get(part, STR("image_url"), &image)) {
+        identity = json_str(json_get(image, STR("url"), &url) ? url : image);
+        is_low = is_low ||
+                 (json_get(image, STR("detail"), &detail) && str_eq(json_str(detail), STR("low")));
+    }
     /* Its size would only be known from the image itself. */
-    r->prompt_tokens += prompt_image_tokens(r->tally.rules, is_low ? IMAGE_LOW : IMAGE_AUTO, 0, 0);
+    prompt_begin_opaque(&r->tally);
+    prompt_end_opaque(&r->tally,
+                      prompt_image_tokens(r->tally.rules, is_low ? IMAGE_LOW : IMAGE_AUTO, 0, 0),
+                      identity);
 }
 
 /* Text, or an array of parts of which some are text. */
@@ -95,20 +109,27 @@ static void add_function(struct request *r, struct json_value f) {
         add_text(r, json_str(v));
 }
 
+/* What /responses makes a message of. */
+static void add_plain_message(struct request *r, struct str role, struct str text) {
+    add_frame(r, r->tally.rules->per_message, STR("message"));
+    add_frame(r, 1, role);
+    add_text(r, text);
+}
+
 static void add_message(struct request *r, struct json_value message) {
     struct json_iter it, calls;
     struct json_value v, call, f;
     struct str key;
-    r->prompt_tokens += r->tally.rules->per_message;
+    add_frame(r, r->tally.rules->per_message, STR("message"));
     json_fields(&it, message);
     while (json_next_field(&it, &key, &v)) {
         if (str_eq(key, STR("content")) || str_eq(key, STR("output"))) {
             add_content(r, v);
         } else if (str_eq(key, STR("role"))) {
-            r->prompt_tokens += 1;
+            add_frame(r, 1, json_str(v));
             r->prompt_chars += (int64_t)json_str(v).n;
         } else if (str_eq(key, STR("name"))) {
-            r->prompt_tokens += r->tally.rules->per_name;
+            add_frame(r, r->tally.rules->per_name, STR("name"));
             add_text(r, json_str(v));
         } else if (str_eq(key, STR("arguments"))) {
             add_text(r, json_str(v));
@@ -141,7 +162,7 @@ static enum status read_messages(struct request *r, struct json_value v, struct 
     if (n == 0)
         return problem_set(why, ST_BAD_REQUEST, STR("messages"),
                            "messages must have at least one message.");
-    r->prompt_tokens += r->tally.rules->per_reply;
+    add_frame(r, r->tally.rules->per_reply, STR("message"));
     return ST_OK;
 }
 
@@ -205,7 +226,7 @@ static void add_plain_function(struct request *r, struct json_value function,
     struct json_value schema, list, value;
     struct str key;
     bool is_first = true;
-    r->prompt_tokens += r->tally.rules->per_function;
+    r->tally.tokens += r->tally.rules->per_function;
     buf_clear(line);
     buf_str(line, member_text(function, STR("name")));
     buf_char(line, ':');
@@ -215,12 +236,12 @@ static void add_plain_function(struct request *r, struct json_value function,
         return;
     json_fields(&it, properties);
     for (; json_next_field(&it, &key, &schema); is_first = false) {
-        r->prompt_tokens += is_first ? PER_PARAMETERS + PER_PARAMETER : PER_PARAMETER;
+        r->tally.tokens += is_first ? PER_PARAMETERS + PER_PARAMETER : PER_PARAMETER;
         if (json_get(schema, STR("enum"), &list)) {
-            r->prompt_tokens += PER_ENUM;
+            r->tally.tokens += PER_ENUM;
             json_items(&values, list);
             while (json_next(&values, &value)) {
-                r->prompt_tokens += PER_ENUM_VALUE;
+                r->tally.tokens += PER_ENUM_VALUE;
                 prompt_add(&r->tally, json_str(value));
             }
         }
@@ -248,14 +269,16 @@ static void add_functions(struct request *r, struct json_value list, struct str 
         else
             is_plain_list = false;
     }
-    r->prompt_chars += (int64_t)str_utf8_length(json);
     if (!is_plain_list) {
         r->tally.is_exact = false;
-        prompt_add(&r->tally, json);
+        add_text(r, json);
         return;
     }
     struct buf line;
     int64_t n = 0;
+    if (r->how.with_chars)
+        r->prompt_chars += (int64_t)str_utf8_length(json);
+    prompt_begin_opaque(&r->tally);
     buf_init(&line, FUNCTION_TEXT_MAX);
     json_items(&it, list);
     for (; json_next(&it, &item); n++) {
@@ -264,7 +287,7 @@ static void add_functions(struct request *r, struct json_value list, struct str 
         (void)is_plain_function(function, &properties);
         add_plain_function(r, function, properties, &line);
     }
-    r->prompt_tokens += n ? PROMPT_PER_FUNCTIONS : 0;
+    prompt_end_opaque(&r->tally, n ? PROMPT_PER_FUNCTIONS : 0, json);
     /* A line that did not fit counts as what fitted. */
     r->tally.is_exact = r->tally.is_exact && buf_status(&line) == ST_OK;
     buf_destroy(&line);
@@ -274,7 +297,7 @@ static void add_functions(struct request *r, struct json_value list, struct str 
 
 /* A prompt of /completions or an input of /embeddings: a text, texts, token ids, or lists of them. */
 static enum status read_prompts(struct request *r, enum member m, struct json_value v,
-                                struct problem *why) {
+                                struct str json, struct problem *why) {
     struct str name = member_names[m];
     struct json_iter it;
     struct json_value item;
@@ -285,7 +308,7 @@ static enum status read_prompts(struct request *r, enum member m, struct json_va
     }
     if (json_type(v) != JSON_ARRAY)
         return problem_set(why, ST_BAD_REQUEST, name, "%s must be a string or an array.", name.p);
-    int64_t n = 0, n_ids = 0;
+    int64_t n = 0, n_ids = 0, n_ids_inside = 0;
     json_items(&it, v);
     while (json_next(&it, &item)) {
         int64_t id;
@@ -297,10 +320,8 @@ static enum status read_prompts(struct request *r, enum member m, struct json_va
         } else if (json_type(item) == JSON_ARRAY) {
             struct json_iter ids;
             json_items(&ids, item);
-            while (json_next(&ids, &item)) {
-                r->prompt_tokens++;
-                r->prompt_chars += 4;
-            }
+            while (json_next(&ids, &item))
+                n_ids_inside++;
         } else {
             return problem_set(why, ST_BAD_REQUEST, name,
                                "%s[%lld] must be a string, a token or an array of tokens.", name.p,
@@ -310,8 +331,9 @@ static enum status read_prompts(struct request *r, enum member m, struct json_va
     if (n == 0)
         return problem_set(why, ST_BAD_REQUEST, name, "%s must not be empty.", name.p);
     /* Token ids: each is one token, which the limits count as four characters. */
-    r->prompt_tokens += n_ids;
-    r->prompt_chars += 4 * n_ids;
+    prompt_begin_opaque(&r->tally);
+    prompt_end_opaque(&r->tally, n_ids + n_ids_inside, json);
+    r->prompt_chars += 4 * (n_ids + n_ids_inside);
     r->n_prompts = n_ids == n ? 1 : n;
     return ST_OK;
 }
@@ -319,8 +341,8 @@ static enum status read_prompts(struct request *r, enum member m, struct json_va
 /* The input of /responses: a text, or items of which messages are the most common. */
 static enum status read_input(struct request *r, struct json_value v, struct problem *why) {
     if (json_type(v) == JSON_STRING) {
-        r->prompt_tokens += r->tally.rules->per_message + r->tally.rules->per_reply;
-        add_text(r, json_str(v));
+        add_plain_message(r, STR("user"), json_str(v));
+        add_frame(r, r->tally.rules->per_reply, STR("message"));
         return ST_OK;
     }
     if (json_type(v) != JSON_ARRAY)
@@ -331,7 +353,7 @@ static enum status read_input(struct request *r, struct json_value v, struct pro
     json_items(&it, v);
     while (json_next(&it, &item))
         add_message(r, item);
-    r->prompt_tokens += r->tally.rules->per_reply;
+    add_frame(r, r->tally.rules->per_reply, STR("message"));
     return ST_OK;
 }
 
@@ -460,14 +482,14 @@ static enum status read_part(struct request *r, enum member m, enum operation op
     if (m == MEMBER_MESSAGES)
         return op == OP_CHAT ? read_messages(r, part->value, why) : ST_OK;
     if (m == MEMBER_PROMPT)
-        return op == OP_COMPLETIONS ? read_prompts(r, m, part->value, why) : ST_OK;
+        return op == OP_COMPLETIONS ? read_prompts(r, m, part->value, json, why) : ST_OK;
     if (m == MEMBER_INPUT && op == OP_EMBEDDINGS)
-        return read_prompts(r, m, part->value, why);
+        return read_prompts(r, m, part->value, json, why);
     if (m == MEMBER_INPUT)
         return op == OP_RESPONSES ? read_input(r, part->value, why) : ST_OK;
     if (m == MEMBER_INSTRUCTIONS) {
         if (json_type(part->value) == JSON_STRING)
-            add_text(r, json_str(part->value));
+            add_plain_message(r, STR("system"), json_str(part->value));
     } else if (m == MEMBER_TOOLS || m == MEMBER_FUNCTIONS) {
         add_functions(r, part->value, json);
     } else {
@@ -530,18 +552,27 @@ enum status request_parse(struct json_doc *doc, const char *text, size_t len, en
 }
 
 enum status request_count(struct request *r, const char *text, enum operation op, struct str model,
-                          struct prompt_counters *counters, struct problem *why) {
-    prompt_begin(&r->tally, counters, prompt_rules_find(model));
+                          const struct request_how *how, struct problem *why) {
+    r->how = *how;
+    r->prompt_chars = 0;
+    prompt_begin(&r->tally, how->counters, prompt_rules_find(model), &how->prompt);
     for (int i = 0; i < REQUEST_PARTS; i++) {
         if (r->has_part >> i & 1)
             TRY(read_part(r, (enum member)(FIRST_PART + i), op, text, &r->parts[i], why));
     }
-    r->prompt_tokens += r->tally.tokens;
+    r->prompt_tokens = r->tally.tokens;
     return ST_OK;
+}
+
+void request_marks(struct request *r, const struct siphash_key *key, struct buf *out) {
+    /* Several prompts are several requests to a model, each with a beginning of its own. */
+    if (r->n_prompts == 1)
+        prompt_marks(&r->tally, key, out);
 }
 
 enum status request_read(struct json_doc *doc, const char *text, size_t len, enum operation op,
                          struct request *out, struct problem *why) {
+    struct request_how how = {.with_chars = true};
     TRY(request_parse(doc, text, len, op, out, why));
-    return request_count(out, text, op, STR(""), NULL, why);
+    return request_count(out, text, op, STR(""), &how, why);
 }

@@ -10,6 +10,13 @@
 /* Members of a body that belong to its prompt. */
 enum { REQUEST_PARTS = 8 };
 
+/* What request_count is to find out, and by what means. */
+struct request_how {
+    struct prompt_counters *counters; /* NULL: all is estimated */
+    struct prompt_how prompt;
+    bool with_chars; /* the standard limits count characters; others need not know them */
+};
+
 struct request {
     struct str model;          /* a view into the document; {NULL, 0} when absent */
     struct json_span model_at; /* its value's bytes in the body; empty when absent */
@@ -23,7 +30,7 @@ struct request {
     struct str ask_text; /* static */
     struct output_request output;
     int64_t prompt_tokens; /* how sure: tally.is_exact */
-    int64_t prompt_chars;  /* of text, as the standard limits count it */
+    int64_t prompt_chars;  /* of text, as the standard limits count it; see with_chars */
     int64_t n_prompts;     /* a completion's prompts are as many calls */
 
     /* What makes the prompt, from request_parse to request_count; by the room's own numbers. */
@@ -32,6 +39,7 @@ struct request {
         struct json_span at;
     } parts[REQUEST_PARTS];
     uint32_t has_part; /* bit i: parts[i] is there */
+    struct request_how how;
     struct prompt_tally tally;
 };
 
@@ -44,12 +52,14 @@ struct request {
  * since the backend might believe the other one. All else is the backend's to judge.
  *
  * request_count checks the prompt and counts its tokens by the rules of `model`; with the same
- * document and text, unchanged. `counters` may be NULL: then all is estimated.
+ * document and text, unchanged. request_marks may follow at once: it appends the marks of the prompt
+ * to `out` (prompt_marks in tokens/prompt.h), if it is one and `how` said that they are wanted.
  */
 enum status request_parse(struct json_doc *doc, const char *text, size_t len, enum operation op,
                           struct request *out, struct problem *why) MUST_USE;
 enum status request_count(struct request *r, const char *text, enum operation op, struct str model,
-                          struct prompt_counters *counters, struct problem *why) MUST_USE;
+                          const struct request_how *how, struct problem *why) MUST_USE;
+void request_marks(struct request *r, const struct siphash_key *key, struct buf *out);
 
 /* Both, for a model that nobody knows. */
 enum status request_read(struct json_doc *doc, const char *text, size_t len, enum operation op,

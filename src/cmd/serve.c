@@ -2,6 +2,7 @@
 
 #include "call/call.h"
 #include "cmd/load.h"
+#include "gateway/counting.h"
 #include "gateway/gateway.h"
 #include "ops/ops.h"
 #include "os/os.h"
@@ -29,6 +30,7 @@ struct worker {
 struct app {
     const struct settings *settings;
     struct gateway_settings gateway_settings;
+    struct counting *counting; /* owned */
     struct siphash_key hash;
     struct live *live;
     struct plan *plan;
@@ -616,6 +618,7 @@ static void make_workers(struct app *a) {
     a->n_workers = s->loops ? (int)s->loops : os_processors();
     a->workers = xcalloc((size_t)a->n_workers, sizeof *a->workers);
     a->shards = xcalloc((size_t)a->n_workers, sizeof *a->shards);
+    a->counting = counting_new();
     a->gateway_settings = (struct gateway_settings){
         .limits = {.head_bytes = (size_t)s->head_limit,
                    .body_bytes = (size_t)s->body_limit,
@@ -627,6 +630,7 @@ static void make_workers(struct app *a) {
                    .bodies_bytes = i64_max(s->body_memory / a->n_workers, 2 * s->body_limit),
                    .n_connections = (int)(s->max_connections + a->n_workers - 1) / a->n_workers},
         .n_loops = a->n_workers,
+        .counting = a->counting,
     };
     for (int i = 0; i < a->n_workers; i++) {
         struct worker *w = &a->workers[i];
@@ -686,6 +690,7 @@ static void app_destroy(struct app *a) {
     log_close(a->log);
     for (int i = 0; i < a->n_workers; i++)
         loop_free(a->workers[i].loop);
+    counting_free(a->counting);
     plan_unref(a->plan);
     snapshot_unref(a->obeyed);
     plan_yard_clear(&a->yard);

@@ -40,8 +40,9 @@ struct live_view *plan_view(const struct plan *p);
 
 struct gateway_settings {
     struct server_limits limits;
-    int n_loops;             /* a backend's connections are divided among them */
-    int64_t backend_idle_ms; /* an unused connection to a backend is kept this long [4 s] */
+    struct counting *counting; /* borrowed; see gateway/counting.h */
+    int n_loops;               /* a backend's connections are divided among them */
+    int64_t backend_idle_ms;   /* an unused connection to a backend is kept this long [4 s] */
 };
 
 /* Belongs to one loop; all functions on that loop, but for what says otherwise. */

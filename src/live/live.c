@@ -116,6 +116,15 @@ static int64_t phase_ns(const struct live *l, const struct deployment *d) {
     return (int64_t)(siphash(&l->hash, d->id.p, d->id.n) % (uint64_t)NS_PER_MIN);
 }
 
+/* A secret of this process, for one use by one deployment. */
+static uint64_t derive(const struct live *l, const char *use, const char *id) {
+    struct siphash_state s;
+    siphash_begin(&s, &l->hash);
+    siphash_add(&s, use, strlen(use));
+    siphash_add(&s, id, strlen(id));
+    return siphash_end(s);
+}
+
 static void begin(struct live *l, struct live_deployment *d, const struct deployment *config) {
     int64_t now = clock_now_ns(l->clock);
     d->is_provisioned = config->is_provisioned;
@@ -126,6 +135,8 @@ static void begin(struct live *l, struct live_deployment *d, const struct deploy
                   phase_ns(l, config));
     minute_init(&d->minutes, d->minute_slots, ARRAY_LEN(d->minute_slots));
     output_model_init(&d->output, ESTIMATOR_HI);
+    d->prefix_key = (struct siphash_key){derive(l, "marks 0", d->id), derive(l, "marks 1", d->id)};
+    prefix_trust_init(&d->prefix_trust);
 }
 
 /* The depth's window and `strict` are constants of their words; a deployment in which they change,

@@ -9,13 +9,15 @@
 #include "admit/standard.h"
 #include "balance/balance.h"
 #include "base/list.h"
+#include "live/residual.h"
 #include "metrics/metrics.h"
 #include "model/snapshot.h"
+#include "tokens/prefix.h"
 
 /* Counters of one deployment; each a sum since the process started. */
 struct live_counters {
     metric_cell admitted, refused;
-    metric_cell prompt_tokens, cached_tokens, output_tokens;
+    metric_cell prompt_tokens, cached_tokens, cached_predicted, output_tokens;
     metric_cell charged_mt; /* what settled calls cost */
     metric_cell in_flight;
 };
@@ -33,6 +35,9 @@ struct live_deployment {
     struct minute_ring minutes;
     struct minute_slot minute_slots[3];
     struct live_counters counters;
+    struct siphash_key prefix_key; /* of its prompts' marks; a secret */
+    struct prefix_trust prefix_trust;
+    struct residual residual; /* of its prompts' counts */
     bool is_provisioned;
     int n_names;     /* accounts of the newest view that name it: 1, 0 when it is leaving */
     atomic_int refs; /* struct live_account that hold it */

@@ -23,6 +23,8 @@
     X(LOG_LINES,             counter,   "weir_access_log_lines_total",          "",                    "Lines handed to the access log.")                                    \
     X(CONNECTIONS,           gauge,     "weir_client_connections",              "",                    "Open client connections.")                                           \
     X(BODY_BYTES,            gauge,     "weir_request_body_bytes",              "",                    "Memory that request bodies hold, up to body-memory.")                \
+    X(PROMPT_LOOKUPS,        counter,   "weir_prompt_lookups_total",            "kind,outcome",        "Texts and places of prompts looked up before they are counted: hit or miss.") \
+    X(PROMPTS_APART,         counter,   "weir_prompts_counted_apart_total",     "",                    "Prompts so long that they were counted on another thread.")          \
     X(CALLS_IN_FLIGHT,       gauge,     "weir_calls_in_flight",                 "",                    "Calls that are not settled yet.")                                    \
     X(START_TIME,            gauge,     "weir_start_time_seconds",              "",                    "When this process started, seconds since 1970.")                     \
     X(SNAPSHOT,              gauge,     "weir_configuration_generation",        "",                    "How often the configuration was loaded since the start.")            \
@@ -31,6 +33,10 @@
     X(DEPLOYMENT_CALLS,      counter,   "weir_deployment_calls_total",          "account,deployment,outcome", "Calls by what admission said: admitted or refused.")          \
     X(PROMPT_TOKENS,         counter,   "weir_deployment_prompt_tokens_total",  "account,deployment",  "Prompt tokens of settled calls, as the backend counted them.")       \
     X(CACHED_TOKENS,         counter,   "weir_deployment_cached_tokens_total",  "account,deployment",  "Prompt tokens of settled calls that came from a cache.")             \
+    X(CACHED_PREDICTED,      counter,   "weir_deployment_cached_predicted_tokens_total", "account,deployment", "Prompt tokens of settled calls that were taken off on arrival, as cached.") \
+    X(PROMPT_RESIDUAL,       gauge,     "weir_deployment_prompt_residual_tokens", "account,deployment", "What our count of a prompt has over the backend's: the mean of the last few thousand calls.") \
+    X(PROMPT_RESIDUAL_P99,   gauge,     "weir_deployment_prompt_residual_p99_tokens", "account,deployment", "How far apart both counts are in 99 of 100 of these calls, at most.") \
+    X(PREFIX_TTL,            gauge,     "weir_deployment_prompt_cache_seconds", "account,deployment",  "For how long a prompt's beginning is believed to be cached; 0: the backends do not say.") \
     X(OUTPUT_TOKENS,         counter,   "weir_deployment_output_tokens_total",  "account,deployment",  "Generated tokens of settled calls.")                                 \
     X(CHARGED,               counter,   "weir_deployment_charged_tokens_total", "account,deployment",  "Input-equivalent tokens that settled calls cost.")                   \
     X(BACKEND_CALLS,         counter,   "weir_backend_calls_total",             "backend,outcome",     "Attempts on a backend by outcome: served, busy, failed, silent.")    \
@@ -78,6 +84,7 @@ struct metrics_shard {
     metric_cell calls[ST_COUNT];   /* by outcome */
     metric_cell refused[ST_COUNT]; /* requests that never became a call */
     metric_cell retries, cancelled, log_lines, connections, body_bytes, in_flight;
+    metric_cell texts, texts_found, places, places_found, prompts_apart;
     struct histogram admission, first_byte, duration;
 };
 

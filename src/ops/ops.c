@@ -23,6 +23,29 @@ static void put_sum(const struct ops_source *s, enum metric m, size_t offset, st
     metrics_put_sample(out, m, NULL, 0, sum, 1);
 }
 
+static void put_lookups(const struct ops_source *s, struct buf *out) {
+    int64_t texts = 0, texts_found = 0, places = 0, places_found = 0;
+    for (size_t i = 0; i < s->n_shards; i++) {
+        texts += metric_read(&s->shards[i]->texts);
+        texts_found += metric_read(&s->shards[i]->texts_found);
+        places += metric_read(&s->shards[i]->places);
+        places_found += metric_read(&s->shards[i]->places_found);
+    }
+    const struct {
+        struct str kind, outcome;
+        int64_t value;
+    } samples[] = {{STR("text"), STR("hit"), texts_found},
+                   {STR("text"), STR("miss"), texts - texts_found},
+                   {STR("place"), STR("hit"), places_found},
+                   {STR("place"), STR("miss"), places - places_found}};
+    metrics_put_header(out, M_PROMPT_LOOKUPS);
+    for (size_t i = 0; i < ARRAY_LEN(samples); i++) {
+        struct metric_label labels[2] = {{STR("kind"), samples[i].kind},
+                                         {STR("outcome"), samples[i].outcome}};
+        metrics_put_sample(out, M_PROMPT_LOOKUPS, labels, 2, samples[i].value, 1);
+    }
+}
+
 /* One sample per status that has occurred. */
 static void put_by_status(const struct ops_source *s, enum metric m, size_t offset,
                           struct buf *out) {
@@ -65,6 +88,13 @@ static void put_deployment(const struct live_deployment *live, const struct depl
         metrics_put_sample(out, m, labels, 3, metric_read(&live->counters.admitted), 1);
         labels[2].value = STR("refused");
         metrics_put_sample(out, m, labels, 3, metric_read(&live->counters.refused), 1);
+    } else if (m == M_PROMPT_RESIDUAL) {
+        metrics_put_sample(out, m, labels, 2, residual_mean_milli(&live->residual), denominator);
+    } else if (m == M_PROMPT_RESIDUAL_P99) {
+        metrics_put_sample(out, m, labels, 2, residual_p99(&live->residual), 1);
+    } else if (m == M_PREFIX_TTL) {
+        metrics_put_sample(out, m, labels, 2, prefix_trust_ttl_ns(&live->prefix_trust),
+                           denominator);
     } else {
         const metric_cell *cell =
             (const metric_cell *)(const void *)((const char *)&live->counters + counter);
@@ -129,6 +159,8 @@ void ops_put_metrics(const struct ops_source *s, int64_t now_ns, struct buf *out
     put_sum(s, M_LOG_LINES, SHARD(log_lines), out);
     put_sum(s, M_CONNECTIONS, SHARD(connections), out);
     put_sum(s, M_BODY_BYTES, SHARD(body_bytes), out);
+    put_lookups(s, out);
+    put_sum(s, M_PROMPTS_APART, SHARD(prompts_apart), out);
     put_sum(s, M_CALLS_IN_FLIGHT, SHARD(in_flight), out);
     metrics_put_header(out, M_START_TIME);
     metrics_put_sample(out, M_START_TIME, NULL, 0, s->started_s, 1);
@@ -139,6 +171,10 @@ void ops_put_metrics(const struct ops_source *s, int64_t now_ns, struct buf *out
     put_deployments(v, M_DEPLOYMENT_CALLS, 0, 1, now_ns, out);
     put_deployments(v, M_PROMPT_TOKENS, COUNTER(prompt_tokens), 1, now_ns, out);
     put_deployments(v, M_CACHED_TOKENS, COUNTER(cached_tokens), 1, now_ns, out);
+    put_deployments(v, M_CACHED_PREDICTED, COUNTER(cached_predicted), 1, now_ns, out);
+    put_deployments(v, M_PROMPT_RESIDUAL, 0, 1000, now_ns, out);
+    put_deployments(v, M_PROMPT_RESIDUAL_P99, 0, 1, now_ns, out);
+    put_deployments(v, M_PREFIX_TTL, 0, NS_PER_S, now_ns, out);
     put_deployments(v, M_OUTPUT_TOKENS, COUNTER(output_tokens), 1, now_ns, out);
     put_deployments(v, M_CHARGED, COUNTER(charged_mt), 1000, now_ns, out);
     put_backends(v, now_ns, out);

@@ -242,3 +242,39 @@ void prefix_commit(struct prefix_table *t, const uint64_t *marks, size_t n, int6
         atomic_flag_clear(&t->is_changing);
     }
 }
+
+/* --- trust --- */
+
+void prefix_trust_init(struct prefix_trust *t) {
+    atomic_init(&t->ttl_ns, PREFIX_TTL_NS);
+    atomic_init(&t->asked, 0);
+    atomic_init(&t->wrong, 0);
+    atomic_init(&t->is_told, true);
+}
+
+int64_t prefix_trust_ttl_ns(const struct prefix_trust *t) {
+    return atomic_load_explicit(&t->is_told, memory_order_relaxed)
+               ? atomic_load_explicit(&t->ttl_ns, memory_order_relaxed)
+               : 0;
+}
+
+void prefix_trust_learn(struct prefix_trust *t, int64_t predicted, int64_t cached) {
+    enum { ROUND = 1000, WRONG_MANY = 20, WRONG_FEW = 2 };
+    if (atomic_load_explicit(&t->is_told, memory_order_relaxed) != (cached >= 0))
+        atomic_store_explicit(&t->is_told, cached >= 0, memory_order_relaxed);
+    if (predicted == 0 || cached < 0)
+        return;
+    if (cached < predicted)
+        atomic_fetch_add_explicit(&t->wrong, 1, memory_order_relaxed);
+    if (atomic_fetch_add_explicit(&t->asked, 1, memory_order_relaxed) + 1 != ROUND)
+        return;
+    /* Only who counts the thousandth comes here; calls that end meanwhile count for the next round. */
+    int64_t wrong = atomic_exchange_explicit(&t->wrong, 0, memory_order_relaxed);
+    int64_t ttl_ns = atomic_load_explicit(&t->ttl_ns, memory_order_relaxed);
+    if (wrong > WRONG_MANY)
+        ttl_ns = i64_max(ttl_ns / 2, PREFIX_TTL_MIN_NS);
+    else if (wrong < WRONG_FEW)
+        ttl_ns = i64_min(ttl_ns + ttl_ns / 10, PREFIX_TTL_MAX_NS);
+    atomic_store_explicit(&t->ttl_ns, ttl_ns, memory_order_relaxed);
+    atomic_store_explicit(&t->asked, 0, memory_order_relaxed);
+}

@@ -90,4 +90,23 @@ void prefix_affinity(struct prefix_table *t, const uint64_t *marks, size_t n, in
 void prefix_commit(struct prefix_table *t, const uint64_t *marks, size_t n, int64_t now_ns,
                    int backend);
 
+/*
+ * How far the predictions for one deployment are believed (spec 4.3): when more than 2 % of a thousand
+ * were wrong, for half as long; when fewer than 0.2 %, for a tenth longer. And not at all as long as
+ * its backends do not say how much was cached, since then each would have to be paid back.
+ */
+struct prefix_trust {
+    _Atomic(int64_t) ttl_ns;
+    _Atomic(int64_t) asked, wrong; /* of the thousand at hand */
+    atomic_bool is_told;
+};
+
+void prefix_trust_init(struct prefix_trust *t);
+
+/* What prefix_predict is to be given; 0 when predictions are not believed. */
+int64_t prefix_trust_ttl_ns(const struct prefix_trust *t);
+
+/* Of a call that said how many tokens were cached, or did not (negative). Any thread. */
+void prefix_trust_learn(struct prefix_trust *t, int64_t predicted, int64_t cached);
+
 #endif

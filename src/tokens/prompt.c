@@ -5,9 +5,6 @@
 
 #include <stdlib.h>
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
 /* --- rules --- */
 
 const struct str prompt_encoding_names[ENCODING_COUNT] = {
@@ -87,46 +84,60 @@ int64_t prompt_image_tokens(const struct prompt_rules *rules, enum image_detail 
 
 enum {
     WHOLE_MIN = 64, /* shorter texts are counted as fast as hashed */
-    SET_BITS = 11,  /* log2 of the sets */
-    WAYS = 4,       /* texts in a set, the one found last first */
-};
-
-/* A text that was counted. A length of 0: free. */
-struct whole {
-    uint64_t hash_high;
-    uint32_t length, tokens;
+    PARTS_MAX = 1 << 16,
+    CUTS_MAX = 1 << 20,
+    BYTES_PER_UNIT = 4, /* where there is no vocabulary (admission spec 4.1) */
 };
 
 struct encoding_counter {
+    uint64_t identity;         /* of the vocabulary */
     struct token_cache *cache; /* owned */
-    struct whole wholes[1 << SET_BITS][WAYS];
+};
+
+/* What marks are made of. */
+struct part {
+    enum { PART_TEXT, PART_OPAQUE } kind;
+    bool has_hash, has_cuts;
+    struct str text;       /* of PART_TEXT; borrowed */
+    struct text_hash hash; /* of PART_OPAQUE it is all there is */
+    int64_t tokens;
+    uint32_t first_cut, n_cuts; /* in `cuts`, when it has them: where marks end in the text */
 };
 
 struct prompt_counters {
     struct vocabulary vocabularies[ENCODING_COUNT];
-    struct encoding_counter *counters[ENCODING_COUNT]; /* owned, NULL until used */
+    uint64_t identities[ENCODING_COUNT];
+    struct text_memory *memory;                                /* borrowed */
+    struct encoding_counter counters[PROMPT_VOCABULARIES_MAX]; /* the one used last stands last */
+    int n_counters;
     struct prompt_lookups lookups;
-    unsigned char secret[XXH3_SECRET_DEFAULT_SIZE];
+    /* Of the prompt at hand. */
+    struct buf parts; /* of struct part */
+    struct token_cutter cutter;
 };
 
 struct prompt_counters *prompt_counters_new(const struct vocabulary *o200k,
                                             const struct vocabulary *cl100k,
-                                            const unsigned char secret[16]) {
+                                            struct text_memory *memory) {
     struct prompt_counters *c = xcalloc(1, sizeof *c);
     c->vocabularies[ENCODING_O200K] = *o200k;
     c->vocabularies[ENCODING_CL100K] = *cl100k;
-    XXH3_generateSecret(c->secret, sizeof c->secret, secret, 16);
+    c->identities[ENCODING_O200K] = vocabulary_identity(o200k);
+    c->identities[ENCODING_CL100K] = vocabulary_identity(cl100k);
+    c->memory = memory;
+    buf_init(&c->parts, PARTS_MAX * sizeof(struct part));
+    buf_init(&c->cutter.cuts, CUTS_MAX * sizeof(uint32_t));
+    c->cutter.step = PREFIX_STEP;
     return c;
 }
 
 void prompt_counters_free(struct prompt_counters *c) {
     if (!c)
         return;
-    for (int e = 0; e < ENCODING_COUNT; e++) {
-        if (c->counters[e])
-            token_cache_free(c->counters[e]->cache);
-        free(c->counters[e]);
-    }
+    for (int i = 0; i < c->n_counters; i++)
+        token_cache_free(c->counters[i].cache);
+    buf_destroy(&c->parts);
+    buf_destroy(&c->cutter.cuts);
     free(c);
 }
 
@@ -134,92 +145,253 @@ struct prompt_lookups prompt_counters_lookups(const struct prompt_counters *c) {
     return c->lookups;
 }
 
-static struct encoding_counter *counter_of(struct prompt_counters *c, enum prompt_encoding e) {
-    if (!c->counters[e]) {
-        c->counters[e] = xcalloc(1, sizeof *c->counters[e]);
-        c->counters[e]->cache = token_cache_new(&c->vocabularies[e]);
+static struct encoding_counter *counter_of(struct prompt_counters *c, const struct vocabulary *v,
+                                           uint64_t identity) {
+    struct encoding_counter *all = c->counters;
+    int i = c->n_counters - 1, last = i;
+    while (i >= 0 && all[i].identity != identity)
+        i--;
+    struct encoding_counter found = {identity, i >= 0 ? all[i].cache : token_cache_new(v)};
+    if (i < 0 && c->n_counters < PROMPT_VOCABULARIES_MAX) {
+        last = c->n_counters++;
+    } else {
+        if (i < 0)
+            token_cache_free(all[i = 0].cache);
+        memmove(all + i, all + i + 1, (size_t)(last - i) * sizeof *all);
     }
-    return c->counters[e];
-}
-
-/* The text's place in the set of its hash: found (then first of the set), or NULL. */
-static const struct whole *find_whole(struct whole *set, uint64_t hash_high, size_t length) {
-    for (int i = 0; i < WAYS; i++) {
-        if (set[i].hash_high == hash_high && set[i].length == length) {
-            struct whole found = set[i];
-            memmove(set + 1, set, (size_t)i * sizeof *set);
-            set[0] = found;
-            return set;
-        }
-    }
-    return NULL;
+    all[last] = found;
+    return &all[last];
 }
 
 /* --- a prompt --- */
 
-void prompt_begin(struct prompt_tally *t, struct prompt_counters *counters,
-                  const struct prompt_rules *rules) {
-    *t = (struct prompt_tally){.counters = counters,
-                               .rules = rules,
-                               .fresh_left = PROMPT_FRESH_MAX,
-                               .is_exact = counters && rules->encoding != ENCODING_UNKNOWN};
+void prompt_begin(struct prompt_tally *t, struct prompt_counters *c,
+                  const struct prompt_rules *rules, const struct prompt_how *how) {
+    *t = (struct prompt_tally){
+        .counters = c, .rules = rules, .budget = how->budget, .with_marks = c && how->with_marks};
+    if (!c)
+        return;
+    if (how->custom)
+        t->counter = counter_of(c, how->custom, vocabulary_identity(how->custom));
+    else if (rules->encoding != ENCODING_UNKNOWN)
+        t->counter =
+            counter_of(c, &c->vocabularies[rules->encoding], c->identities[rules->encoding]);
+    t->is_exact = t->counter != NULL;
+    buf_clear(&c->parts);
+    buf_clear(&c->cutter.cuts);
+    c->cutter.missing = PREFIX_FIRST;
 }
 
-/* What a part that is not counted has, nearly: the estimate, corrected by how it did so far. */
-static int64_t guess(const struct prompt_tally *t, struct str text) {
-    int64_t estimate = tokens_estimate(text), scaled;
-    if (t->fresh_guess == 0 || __builtin_mul_overflow(estimate, t->fresh_tokens, &scaled))
-        return estimate;
-    return scaled / t->fresh_guess;
+/* The cutter, behind tokens that it has not seen. */
+static void skip_tokens(struct token_cutter *cutter, int64_t tokens) {
+    cutter->missing -= tokens;
+    if (cutter->missing <= 0)
+        cutter->missing += (-cutter->missing / cutter->step + 1) * cutter->step;
+}
+
+/* Whether the text at hand is one that marks are made of. */
+static bool is_marked(const struct prompt_tally *t) {
+    return t->with_marks && !t->is_opaque;
 }
 
 /* Counts what may be counted, and estimates the rest. True when all was counted. */
-static bool count_fresh(struct prompt_tally *t, struct token_cache *cache, struct str text,
-                        int64_t *tokens) {
+static bool count_fresh(struct prompt_tally *t, struct str text, struct part *part) {
+    struct token_cutter *cutter = &t->counters->cutter;
     size_t at = 0;
-    *tokens = 0;
-    if (t->fresh_left > 0) {
-        *tokens = token_count_some(cache, text, (size_t)t->fresh_left, &at);
-        t->fresh_left -= (int64_t)at;
+    if (text.n && t->budget > 0 && is_marked(t) && text.n <= UINT32_MAX) {
+        part->first_cut = (uint32_t)(cutter->cuts.len / sizeof(uint32_t));
+        part->tokens = token_count_cutting(t->counter->cache, text, t->budget, &at, cutter);
+        part->n_cuts = (uint32_t)(cutter->cuts.len / sizeof(uint32_t)) - part->first_cut;
+        part->has_cuts = at == text.n;
+    } else if (text.n && t->budget > 0) {
+        part->tokens = token_count_some(t->counter->cache, text, t->budget, &at);
     }
-    /* Only a prompt that may be cut off needs to know how good the estimate is. */
-    if (at == text.n && t->fresh_left > PROMPT_FRESH_MAX / 2)
-        return true;
-    t->fresh_tokens += *tokens;
-    t->fresh_guess += tokens_estimate((struct str){text.p, at});
+    t->budget -= size_min(at, t->budget);
     if (at == text.n)
         return true;
-    *tokens += guess(t, str_skip(text, at));
+    t->unknown += (int64_t)(text.n - at);
+    part->tokens += tokens_estimate(str_skip(text, at));
     return false;
 }
 
-void prompt_add(struct prompt_tally *t, struct str text) {
-    int64_t tokens;
-    if (!t->counters || t->rules->encoding == ENCODING_UNKNOWN) {
-        t->tokens += tokens_estimate(text);
-        return;
-    }
-    struct encoding_counter *e = counter_of(t->counters, t->rules->encoding);
-    if (text.n < WHOLE_MIN || text.n > UINT32_MAX) {
-        t->is_exact = count_fresh(t, e->cache, text, &tokens) && t->is_exact;
-        t->tokens += tokens;
-        return;
-    }
-    XXH128_hash_t h =
-        XXH3_128bits_withSecret(text.p, text.n, t->counters->secret, sizeof t->counters->secret);
-    struct whole *set = e->wholes[h.low64 >> (64 - SET_BITS)];
-    const struct whole *known = find_whole(set, h.high64, text.n);
-    t->counters->lookups.asked++;
-    if (known) {
-        t->counters->lookups.found++;
-        t->tokens += known->tokens;
-        return;
-    }
-    if (count_fresh(t, e->cache, text, &tokens)) {
-        memmove(set + 1, set, (WAYS - 1) * sizeof *set);
-        set[0] = (struct whole){h.high64, (uint32_t)text.n, (uint32_t)tokens};
+/* Text that is looked up before it is counted. */
+static void count_whole(struct prompt_tally *t, struct str text, struct part *part) {
+    struct prompt_counters *c = t->counters;
+    part->hash = text_memory_hash(c->memory, text, t->counter->identity);
+    part->has_hash = true;
+    part->tokens = text_memory_tokens(c->memory, part->hash, text.n);
+    c->lookups.texts++;
+    if (part->tokens >= 0) {
+        c->lookups.texts_found++;
+        if (is_marked(t))
+            skip_tokens(&c->cutter, part->tokens);
+    } else if (count_fresh(t, text, part)) {
+        text_memory_keep_tokens(c->memory, part->hash, text.n, part->tokens);
     } else {
         t->is_exact = false;
     }
+}
+
+void prompt_add(struct prompt_tally *t, struct str text) {
+    struct part part = {.kind = PART_TEXT, .text = text};
+    if (!t->counter)
+        part.tokens = tokens_estimate(text);
+    else if (text.n >= WHOLE_MIN)
+        count_whole(t, text, &part);
+    else if (!count_fresh(t, text, &part))
+        t->is_exact = false;
+    t->tokens += part.tokens;
+    if (is_marked(t) && text.n)
+        buf_put(&t->counters->parts, &part, sizeof part);
+}
+
+static void add_opaque(struct prompt_tally *t, int64_t tokens, struct text_hash hash) {
+    struct part part = {.kind = PART_OPAQUE, .hash = hash, .tokens = tokens};
+    if (tokens == 0)
+        return;
+    skip_tokens(&t->counters->cutter, tokens);
+    buf_put(&t->counters->parts, &part, sizeof part);
+}
+
+void prompt_add_frame(struct prompt_tally *t, int64_t tokens, struct str what) {
     t->tokens += tokens;
+    if (!is_marked(t))
+        return;
+    struct text_hash hash = {what.n, 0};
+    if (what.n)
+        memcpy(&hash.high, what.p, size_min(what.n, sizeof hash.high));
+    add_opaque(t, tokens, hash);
+}
+
+void prompt_begin_opaque(struct prompt_tally *t) {
+    t->is_opaque = true;
+    t->opaque_from = t->tokens;
+}
+
+void prompt_end_opaque(struct prompt_tally *t, int64_t tokens, struct str identity) {
+    t->is_opaque = false;
+    t->tokens += tokens;
+    if (t->with_marks)
+        add_opaque(t, t->tokens - t->opaque_from,
+                   text_memory_hash(t->counters->memory, identity, 0));
+}
+
+/* --- marks --- */
+
+/* Tokens that are no text: each is its part's hash. */
+static enum status chain_opaque(struct prefix_chain *chain, const struct part *p,
+                                struct buf *marks) {
+    for (int64_t left = p->tokens; left > 0;) {
+        uint32_t n = (uint32_t)i64_min(left, prefix_chain_wants(chain));
+        /* Where in the part they stand matters, too. */
+        uint64_t words[3] = {p->hash.low, p->hash.high, (uint64_t)left};
+        TRY(prefix_chain_add(chain, (struct str){(const char *)words, sizeof words}, n, marks));
+        left -= n;
+    }
+    return ST_OK;
+}
+
+/* Should the counts not agree, since a hash was of two texts after all, there are no more marks. */
+static enum status chain_cut_text(struct prefix_chain *chain, const struct part *p,
+                                  const uint32_t *cuts, struct buf *marks) {
+    size_t from = 0;
+    int64_t left = p->tokens;
+    for (uint32_t i = 0; i < p->n_cuts; i++) {
+        struct str piece = {p->text.p + from, cuts[i] - from};
+        uint32_t wants = prefix_chain_wants(chain);
+        if (left < wants)
+            return ST_TOO_LARGE;
+        left -= wants;
+        TRY(prefix_chain_add(chain, piece, wants, marks));
+        from = cuts[i];
+    }
+    if (left >= prefix_chain_wants(chain))
+        return ST_TOO_LARGE;
+    return prefix_chain_add(chain, str_skip(p->text, from), (uint32_t)left, marks);
+}
+
+/* Without a vocabulary, four bytes are taken for a token. */
+static enum status chain_bytes(struct prompt_tally *t, struct prefix_chain *chain, struct str text,
+                               struct buf *marks) {
+    while (text.n) {
+        uint32_t wants = prefix_chain_wants(chain);
+        size_t n = size_min(text.n, (size_t)wants * BYTES_PER_UNIT);
+        uint32_t units = (uint32_t)((n + BYTES_PER_UNIT - 1) / BYTES_PER_UNIT);
+        TRY(prefix_chain_add(chain, (struct str){text.p, n}, units, marks));
+        t->units += units;
+        text = str_skip(text, n);
+    }
+    return ST_OK;
+}
+
+/* Finds the cuts of a text that was known, and not by its place. False when that would take too long. */
+static bool cut_again(struct prompt_tally *t, const struct prefix_chain *chain, struct part *p) {
+    struct token_cutter *cutter = &t->counters->cutter;
+    size_t at = 0;
+    if (p->text.n > UINT32_MAX)
+        return false;
+    cutter->missing = prefix_chain_wants(chain);
+    p->first_cut = (uint32_t)(cutter->cuts.len / sizeof(uint32_t));
+    (void)token_count_cutting(t->counter->cache, p->text, t->budget, &at, cutter);
+    p->n_cuts = (uint32_t)(cutter->cuts.len / sizeof(uint32_t)) - p->first_cut;
+    t->budget -= size_min(at, t->budget);
+    t->unknown += (int64_t)(p->text.n - at);
+    return at == p->text.n;
+}
+
+/* The text's marks by its place, else by its cuts. */
+static enum status chain_text(struct prompt_tally *t, struct prefix_chain *chain, struct part *p,
+                              struct text_hash place, struct buf *marks) {
+    struct prompt_counters *c = t->counters;
+    bool is_kept = p->text.n >= WHOLE_MIN;
+    size_t before = marks->len;
+    if (is_kept) {
+        c->lookups.places++;
+        if (text_memory_place(c->memory, place, chain, marks)) {
+            c->lookups.places_found++;
+            return buf_status(marks);
+        }
+    }
+    if (!p->has_cuts && !cut_again(t, chain, p))
+        return ST_TOO_LARGE;
+    TRY(buf_status(&c->cutter.cuts));
+    const uint32_t *cuts = (const uint32_t *)(const void *)c->cutter.cuts.p;
+    TRY(chain_cut_text(chain, p, cuts + p->first_cut, marks));
+    if (is_kept)
+        text_memory_keep_place(c->memory, place, chain,
+                               (const uint64_t *)(const void *)(marks->p + before),
+                               (marks->len - before) / sizeof(uint64_t));
+    return ST_OK;
+}
+
+void prompt_marks(struct prompt_tally *t, const struct siphash_key *key, struct buf *out) {
+    struct prompt_counters *c = t->counters;
+    if (!t->with_marks || buf_status(&c->parts) != ST_OK ||
+        (t->counter && t->tokens < PREFIX_FIRST))
+        return;
+    struct part *parts = (struct part *)(void *)c->parts.p;
+    struct prefix_chain chain;
+    struct text_hash place = {key->k0, key->k1};
+    enum status st = ST_OK;
+    prefix_chain_init(&chain, key);
+    for (size_t i = 0; i < c->parts.len / sizeof *parts && st == ST_OK; i++) {
+        struct part *p = &parts[i];
+        if (p->kind == PART_TEXT && t->counter && !p->has_hash)
+            p->hash = text_memory_hash(c->memory, p->text, t->counter->identity);
+        place = text_memory_step(c->memory, place, p->hash);
+        if (p->kind == PART_OPAQUE) {
+            t->units += p->tokens;
+            st = chain_opaque(&chain, p, out);
+        } else if (!t->counter) {
+            st = chain_bytes(t, &chain, p->text, out);
+        } else {
+            st = chain_text(t, &chain, p, place, out);
+        }
+    }
+}
+
+int64_t prompt_cached(const struct prompt_tally *t, int64_t cached) {
+    if (t->counter || t->units == 0)
+        return cached;
+    return i64_min(t->tokens, (int64_t)((double)cached * (double)t->tokens / (double)t->units));
 }

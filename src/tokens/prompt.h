@@ -2,6 +2,7 @@
 #ifndef TOKENS_PROMPT_H
 #define TOKENS_PROMPT_H
 
+#include "tokens/memory.h"
 #include "tokens/vocabulary.h"
 
 /*
@@ -44,47 +45,84 @@ int64_t prompt_image_tokens(const struct prompt_rules *rules, enum image_detail 
 /*
  * Counters
  *
- * What one thread needs to count: for each encoding, once it is used, a token_cache and a table of
- * whole texts, 2.4 MB together. The table knows the count of a text of 64 bytes or more again by its
- * hash (XXH3, 128 bits, under a secret of the process, of which 110 are compared), so the messages
- * of a conversation that come again with each turn cost a hash instead of a count. It keeps 8,192
- * texts; of those with like hashes the one seen longest ago goes.
+ * What one thread needs to count: for each vocabulary, once it is used, a token_cache (2.3 MB), and
+ * room to remember the parts of the prompt at hand. Texts of 64 bytes or more are looked up in the
+ * memory, which all threads share.
  */
 struct prompt_counters;
 
-/* The vocabularies' blocks outlive the counters. `secret` are random bytes. */
+/* Of how many vocabularies a thread remembers words; of more the one used longest ago goes. */
+enum { PROMPT_VOCABULARIES_MAX = 8 };
+
+/* The memory and the vocabularies' blocks outlive the counters. */
 struct prompt_counters *prompt_counters_new(const struct vocabulary *o200k,
                                             const struct vocabulary *cl100k,
-                                            const unsigned char secret[16]);
+                                            struct text_memory *memory);
 void prompt_counters_free(struct prompt_counters *c); /* accepts NULL */
 
-/* How many texts were looked up in the tables of whole texts, and found. Only rise. */
+/* How many texts and places were looked up in the memory, and found. Only rise. */
 struct prompt_lookups {
-    int64_t asked, found;
+    int64_t texts, texts_found, places, places_found;
 };
 struct prompt_lookups prompt_counters_lookups(const struct prompt_counters *c);
 
 /*
- * The tally of one prompt. Text is counted exactly when the counters know the encoding, else
- * estimated (estimate.h). To keep a loop's other calls from waiting, a tally counts at most
- * PROMPT_FRESH_MAX bytes that no table knows; what lies beyond is estimated, in proportion to how the
- * estimate did on what was counted.
+ * The tally of one prompt, whose parts are added in the order in which the model is given them. Text
+ * is counted exactly when its vocabulary is known, else estimated (estimate.h). So that a loop's other
+ * calls need not wait, at most `budget` bytes are counted that are not known; what lies beyond is
+ * estimated, and the tally says so.
+ *
+ * With marks, prompt_marks can tell afterwards which beginnings the prompt has. One tally at a time
+ * uses the counters: the next prompt_begin with them ends it.
  */
-enum { PROMPT_FRESH_MAX = 32 << 10 };
+struct prompt_how {
+    size_t budget; /* bytes; PROMPT_BUDGET if in doubt */
+    bool with_marks;
+    const struct vocabulary *custom; /* NULL: the rules know which; borrowed, as its block is */
+};
+
+/* Up to a tenth of a millisecond of counting in prose and code; 1 ms of letters at random; 8 ms of the
+ * worst that is known. */
+enum { PROMPT_BUDGET = 16 << 10 };
 
 struct prompt_tally {
     struct prompt_counters *counters; /* borrowed; NULL: all is estimated */
+    struct encoding_counter *counter; /* of the vocabulary; NULL: all is estimated */
     const struct prompt_rules *rules;
     int64_t tokens;
-    int64_t fresh_left;                /* bytes that may still be counted anew */
-    int64_t fresh_tokens, fresh_guess; /* what was counted anew, and what the estimate says of it */
-    bool is_exact;                     /* so far */
+    size_t budget;   /* what is left of it */
+    int64_t unknown; /* bytes that are not known and were beyond it */
+    bool is_exact;   /* so far */
+    bool with_marks;
+    bool is_opaque;
+    int64_t opaque_from; /* tokens before the opaque part */
+    int64_t units;       /* what marks count, where it is not tokens: four bytes of text, or a token
+                            that is no text */
 };
 
+/* `counters` may be NULL: then all is estimated, and there are no marks. */
 void prompt_begin(struct prompt_tally *t, struct prompt_counters *counters,
-                  const struct prompt_rules *rules);
+                  const struct prompt_rules *rules, const struct prompt_how *how);
 
-/* Valid UTF-8, as the JSON reader hands it out. */
+/* Valid UTF-8, as the JSON reader hands it out. With marks, it stays where it is until they are made. */
 void prompt_add(struct prompt_tally *t, struct str text);
+
+/* Tokens that are no text, such as the frame of a message; `what` tells them from others. */
+void prompt_add_frame(struct prompt_tally *t, int64_t tokens, struct str what);
+
+/* What is added between these is one part for the marks, which `identity` alone tells from others:
+ * its texts need not stay, nor be those that the model is given. `tokens`: beside the texts. */
+void prompt_begin_opaque(struct prompt_tally *t);
+void prompt_end_opaque(struct prompt_tally *t, int64_t tokens, struct str identity);
+
+/*
+ * The marks (prefix.h) of the prompt, under a key of its deployment and tenant, appended to `out`; as
+ * many as could be made, which are none when there are too many parts or `out` has no room.
+ *
+ * A beginning that is cached is one of so many tokens; prompt_cached makes that of what the marks
+ * count, where these are not exact.
+ */
+void prompt_marks(struct prompt_tally *t, const struct siphash_key *key, struct buf *out);
+int64_t prompt_cached(const struct prompt_tally *t, int64_t cached);
 
 #endif

@@ -50,6 +50,7 @@ static struct world *world_get(void) {
             {""}, {"'onClientGone':'drain'"}, {"'priority':2,'dialect':'azure'"}};
         w = xcalloc(1, sizeof *w);
         rig_init(&w->rig, backends, ARRAY_LEN(backends));
+        rig_count_prompts(&w->rig);
     }
     struct rig *g = &w->rig;
     g->now_ns = RIG_START_NS;
@@ -134,6 +135,9 @@ static void follow(struct world *w, struct slot *s, enum call_action a, bool had
         assert(!had_answer && s->rc.call.state == CALL_WAITING && s->rc.call.n_send > 2);
         s->is_used = true;
         s->has_sent = false;
+        break;
+    case CALL_COUNT: /* the rig has done it */
+        assert(false);
         break;
     case CALL_FORWARD:
         assert(!had_answer);

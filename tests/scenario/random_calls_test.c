@@ -159,6 +159,8 @@ static void follow(struct world *w, struct life *l, enum call_action a, bool is_
         break;
     case CALL_FORWARD:
         break;
+    case CALL_COUNT: /* the rig has done it */
+        fail();
     }
 }
 
@@ -344,6 +346,8 @@ static void live(uint64_t seed, int64_t *n_refused, int64_t *n_settled) {
                                                             : "";
     rig_init(&w->rig, backends, (size_t)random_between(&w->r, 1, 4));
     w->rig.rng.state = seed;
+    if (seed % 2)
+        rig_count_prompts(&w->rig);
     /* Nearly full, and not empty before the end: then the mark moves by posts alone. */
     ledger_preload(&w->rig, "ptu", 123000000);
     w->before = ledger_read(&w->rig, "ptu");

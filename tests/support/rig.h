@@ -39,6 +39,8 @@ struct rig {
     struct live_view *view;
     struct call_env env;
     uint64_t n_calls;
+    struct text_memory *memory; /* of rig_count_prompts */
+    struct prefix_table prefixes;
 };
 
 /* One backend as the members of its `properties` behind the url, with ' for ". */
@@ -131,6 +133,17 @@ static inline void rig_init(struct rig *g, const struct rig_backend *backends, s
     g->env = (struct call_env){.view = g->view, .clock = &g->clock, .doc = g->doc, .rng = &g->rng};
 }
 
+/* From now on prompts are counted, and beginnings of them predicted; hardly any on the loop. */
+static inline void rig_count_prompts(struct rig *g) {
+    static const unsigned char secret[16] = "sixteen bytes...";
+    struct vocabulary o200k = vocabulary_o200k(), cl100k = vocabulary_cl100k();
+    g->memory = text_memory_new(64, 64, secret);
+    prefix_init(&g->prefixes, 256);
+    g->env.counters = prompt_counters_new(&o200k, &cl100k, g->memory);
+    g->env.prefixes = &g->prefixes;
+    g->env.prompt_budget = 16;
+}
+
 /* n backends, all with the same properties. */
 static inline void rig_init_same(struct rig *g, size_t n_backends, const char *properties) {
     struct rig_backend backends[RIG_BACKENDS_MAX];
@@ -141,6 +154,9 @@ static inline void rig_init_same(struct rig *g, size_t n_backends, const char *p
 }
 
 static inline void rig_destroy(struct rig *g) {
+    prompt_counters_free(g->env.counters);
+    prefix_destroy(&g->prefixes);
+    text_memory_free(g->memory);
     live_view_unref(g->view);
     live_free(g->live);
     json_doc_free(g->doc);
@@ -260,6 +276,15 @@ static inline void rig_call_destroy(struct rig_call *rc) {
     buf_destroy(&rc->got);
 }
 
+/* What another thread does for a call whose prompt is long. */
+static inline void rig_count(struct rig_call *rc, const struct http_head *head) {
+    struct problem why = {0};
+    struct call_env patient = rc->rig->env;
+    patient.prompt_budget = SIZE_MAX;
+    enum status st = call_count(&rc->call, &patient, &why);
+    rig_note(rc, call_counted(&rc->call, &rc->rig->env, head, st, &why));
+}
+
 /* Opens and submits with this request line and these further fields, each ended by CR LF. */
 static inline enum call_action rig_submit_at(struct rig_call *rc, const char *line,
                                              const char *fields, struct str body) {
@@ -275,8 +300,9 @@ static inline enum call_action rig_submit_at(struct rig_call *rc, const char *li
         rig_note(rc, call_refuse(&rc->call, st, &why));
     else if (operation_is_list(rc->call.route.op))
         rig_note(rc, call_list(&rc->call));
-    else
-        rig_note(rc, call_submit(&rc->call, &rc->rig->env, head, rig_body(body)));
+    else if (rig_note(rc, call_submit(&rc->call, &rc->rig->env, head, rig_body(body))) ==
+             CALL_COUNT)
+        rig_count(rc, head);
     http_reader_destroy(&r);
     buf_destroy(&text);
     return rc->action;

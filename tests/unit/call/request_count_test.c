@@ -12,6 +12,7 @@
 #include "tokens/estimate.h"
 
 static struct json_doc *doc;
+static struct text_memory *memory;
 static struct prompt_counters *counters;
 static struct token_cache *o200k;
 static char body[1 << 16];
@@ -22,7 +23,8 @@ static int make_all(void **state) {
     static const unsigned char secret[16] = "sixteen bytes...";
     struct vocabulary o = vocabulary_o200k(), c = vocabulary_cl100k();
     doc = json_doc_new();
-    counters = prompt_counters_new(&o, &c, secret);
+    memory = text_memory_new(1024, 64, secret);
+    counters = prompt_counters_new(&o, &c, memory);
     o200k = token_cache_new(&o);
     return 0;
 }
@@ -31,6 +33,7 @@ static int free_all(void **state) {
     (void)state;
     json_doc_free(doc);
     prompt_counters_free(counters);
+    text_memory_free(memory);
     token_cache_free(o200k);
     return 0;
 }
@@ -49,7 +52,8 @@ static enum status count(const char *json, enum operation op, const char *model,
     for (size_t i = 0; i < body_len; i++)
         body[i] = json[i] == '\'' ? '"' : json[i];
     assert_int_equal(request_parse(doc, body, body_len, op, r, &why), ST_OK);
-    return request_count(r, body, op, str_of(model), counters, &why);
+    struct request_how how = {.counters = counters, .prompt.budget = PROMPT_BUDGET};
+    return request_count(r, body, op, str_of(model), &how, &why);
 }
 
 static int64_t must_count(const char *json, enum operation op, const char *model, bool is_exact) {
@@ -112,7 +116,7 @@ static void counts_each_operation(void **state) {
                      tokens("one two"));
     assert_int_equal(
         must_count("{'input':'one two','instructions':'Be brief.'}", OP_RESPONSES, "gpt-4o", true),
-        3 + 3 + tokens("one two") + tokens("Be brief."));
+        3 + 3 + 1 + tokens("one two") + 3 + 1 + tokens("Be brief."));
     assert_int_equal(
         must_count("{'messages':[{'role':'user','content':[{'type':'text','text':'see'},"
                    "{'type':'image_url','image_url':{'url':'x','detail':'low'}}]}]}",

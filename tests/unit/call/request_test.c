@@ -275,9 +275,9 @@ static void counts_prompts_inputs_and_token_ids(void **state) {
         {OP_EMBEDDINGS, "{'input':['one','two','three']}", {"one", "two", "three"}, 0, 3},
         {OP_EMBEDDINGS, "{'input':[7]}", {0}, 1, 1},
         {OP_EMBEDDINGS, "{'input':[[7],[8,9]]}", {0}, 3, 2},
-        {OP_RESPONSES, "{'input':'one'}", {"one"}, 6, 1},
-        {OP_RESPONSES, "{'input':'one','instructions':'two'}", {"one", "two"}, 6, 1},
-        {OP_RESPONSES, "{'instructions':'two'}", {"two"}, 0, 1},
+        {OP_RESPONSES, "{'input':'one'}", {"one"}, 7, 1},
+        {OP_RESPONSES, "{'input':'one','instructions':'two'}", {"one", "two"}, 11, 1},
+        {OP_RESPONSES, "{'instructions':'two'}", {"two"}, 4, 1},
         {OP_RESPONSES, "{'input':[{'role':'user','content':'one'}]}", {"one"}, 7, 1},
         {OP_RESPONSES,
          "{'input':[{'role':'user','content':[{'type':'input_text','text':'one'},"

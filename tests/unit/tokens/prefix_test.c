@@ -227,6 +227,40 @@ static void serves_several_threads(void **state) {
     }
 }
 
+static void trust_grows_and_shrinks_with_what_was_wrong(void **state) {
+    (void)state;
+    struct prefix_trust t;
+    prefix_trust_init(&t);
+    assert_int_equal(prefix_trust_ttl_ns(&t), 300 * NS_PER_S);
+    /* 3 % were wrong: half as long, and never less than a minute. */
+    for (int round = 0; round < 4; round++) {
+        for (int i = 0; i < 1000; i++)
+            prefix_trust_learn(&t, 1024, i % 100 < 3 ? 0 : 1024);
+        assert_int_equal(prefix_trust_ttl_ns(&t) / NS_PER_S, round == 0   ? 150
+                                                             : round == 1 ? 75
+                                                                          : 60);
+    }
+    /* 1 %: as it is. None: a tenth longer, and never more than ten minutes. */
+    for (int i = 0; i < 1000; i++)
+        prefix_trust_learn(&t, 1024, i % 100 == 0 ? 0 : 2048);
+    assert_int_equal(prefix_trust_ttl_ns(&t), 60 * NS_PER_S);
+    for (int i = 0; i < 1000; i++)
+        prefix_trust_learn(&t, 1024, 1024);
+    assert_int_equal(prefix_trust_ttl_ns(&t), 66 * NS_PER_S);
+    for (int i = 0; i < 100000; i++)
+        prefix_trust_learn(&t, 1024, 1024);
+    assert_int_equal(prefix_trust_ttl_ns(&t), PREFIX_TTL_MAX_NS);
+    /* What was not predicted teaches nothing. */
+    for (int i = 0; i < 5000; i++)
+        prefix_trust_learn(&t, 0, 0);
+    assert_int_equal(prefix_trust_ttl_ns(&t), PREFIX_TTL_MAX_NS);
+    /* Who does not say what was cached is not believed to have anything, until he says. */
+    prefix_trust_learn(&t, 1024, -1);
+    assert_int_equal(prefix_trust_ttl_ns(&t), 0);
+    prefix_trust_learn(&t, 0, 0);
+    assert_int_equal(prefix_trust_ttl_ns(&t), PREFIX_TTL_MAX_NS);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(marks_come_with_1024_tokens_and_each_128_more),
@@ -235,6 +269,7 @@ int main(void) {
         cmocka_unit_test(tells_backends_apart),
         cmocka_unit_test(keeps_the_latest_and_never_more_than_it_may),
         cmocka_unit_test(serves_several_threads),
+        cmocka_unit_test(trust_grows_and_shrinks_with_what_was_wrong),
     };
     return cmocka_run_group_tests_name("prefix", tests, NULL, NULL);
 }
