@@ -1,6 +1,7 @@
 /* bench.c - `weir bench`: loads for measuring a gateway, and a model server that costs next to nothing. */
 #include "bench/load.h"
 #include "bench/upstream.h"
+#include "cmd/bench_swaps.h"
 #include "cmd/cmd.h"
 #include "cmd/settings.h"
 #include "model/url.h"
@@ -289,6 +290,7 @@ static const struct command modes[] = {
     {"requests", "one request after another on each connection: how long answers take",
      cmd_requests},
     {"upstream", "the cheapest model server: a fixed answer, paced streams", cmd_upstream},
+    {"swaps", "how long a loop stands still when the configuration is exchanged", cmd_bench_swaps},
 };
 
 static void print_help(void) {

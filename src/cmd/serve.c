@@ -264,6 +264,7 @@ struct load {
 static void load_work(void *arg) {
     struct load *l = arg;
     const struct settings *s = l->app->settings;
+    plan_yard_clear(&l->app->yard);
     l->st = ST_OK;
     if (!l->app->control)
         l->st = load_snapshot(s->resources, &l->app->hash, &l->snapshot, &l->why);

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
@@ -13,8 +14,13 @@ enum { LAST_BYTES_AT_END_MS = 2000 };
 
 /* --- messages from other threads --- */
 
-static void on_wake(uv_async_t *a) {
-    struct loop *l = a->data;
+/*
+ * An eventfd of our own, not libuv's uv_async_t: there the loop, once woken, spins until the sender
+ * has come out of uv_async_send. On a processor that they share the sender is the one who was put
+ * aside for the loop, most of all one with a higher nice value, and calls waited half a millisecond
+ * for each change of the configuration (libuv 1.44.2, 22 November 2026).
+ */
+static void run_messages(struct loop *l) {
     pthread_mutex_lock(&l->lock);
     struct loop_message *m = l->first;
     l->first = NULL;
@@ -31,21 +37,39 @@ static void on_wake(uv_async_t *a) {
         uv_stop(&l->uv);
 }
 
+static void on_wake(uv_poll_t *p, int status, int events) {
+    struct loop *l = p->data;
+    uint64_t count;
+    (void)status;
+    (void)events;
+    /* Before the messages are taken: who posts from here on wakes the loop once more. */
+    ssize_t n = read(l->wake, &count, sizeof count);
+    (void)n;
+    run_messages(l);
+}
+
+static void wake(struct loop *l) {
+    ssize_t n = write(l->wake, &(uint64_t){1}, sizeof(uint64_t));
+    assert(n == sizeof(uint64_t)); /* it never comes near the most that it can count */
+}
+
 void loop_post(struct loop *l, void (*fn)(void *arg), void *arg) {
     struct loop_message *m = xmalloc(sizeof *m);
     *m = (struct loop_message){.fn = fn, .arg = arg};
     pthread_mutex_lock(&l->lock);
+    bool is_first = !l->first; /* else the loop is being woken already */
     *l->last = m;
     l->last = &m->next;
     pthread_mutex_unlock(&l->lock);
-    uv_async_send(&l->wake);
+    if (is_first)
+        wake(l);
 }
 
 void loop_stop(struct loop *l) {
     pthread_mutex_lock(&l->lock);
     l->is_stopping = true;
     pthread_mutex_unlock(&l->lock);
-    uv_async_send(&l->wake);
+    wake(l);
 }
 
 /* --- deadlines --- */
@@ -118,9 +142,12 @@ struct loop *loop_new(void) {
     list_init(&l->deadlines);
     list_init(&l->finishing);
     names_init(l);
-    rc = uv_async_init(&l->uv, &l->wake, on_wake);
+    l->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    assert(l->wake >= 0);
+    rc = uv_poll_init(&l->uv, &l->wake_poll, l->wake);
     assert(rc == 0);
-    l->wake.data = l;
+    l->wake_poll.data = l;
+    uv_poll_start(&l->wake_poll, UV_READABLE, on_wake);
     uv_timer_init(&l->uv, &l->tick);
     l->tick.data = l;
     uv_timer_start(&l->tick, on_tick, DEADLINE_TICK_MS, DEADLINE_TICK_MS);
@@ -149,7 +176,7 @@ static void close_handle(uv_handle_t *h, void *arg) {
 }
 
 void loop_free(struct loop *l) {
-    on_wake(&l->wake); /* messages that nobody ran yet */
+    run_messages(l); /* that nobody ran yet */
     /* Last bytes of answers may still wait for slow clients. The ticks end each turn. */
     uv_update_time(&l->uv);
     int64_t until_ms = loop_now_ms(l) + LAST_BYTES_AT_END_MS;
@@ -162,6 +189,7 @@ void loop_free(struct loop *l) {
     assert(rc == 0);
     names_destroy(l);
     close(l->held);
+    close(l->wake);
     pthread_mutex_destroy(&l->lock);
     free(l);
 }

@@ -27,7 +27,8 @@ struct name_addresses {
 
 struct loop {
     uv_loop_t uv;
-    uv_async_t wake;
+    int wake; /* an eventfd that says that there are messages */
+    uv_poll_t wake_poll;
     uv_timer_t tick;
     struct list deadlines; /* of struct deadline_class.in_loop */
     /* While deadlines fire: the class in hand, NULL once it has gone, and the one after it. */

@@ -9,6 +9,7 @@
 #include "base/buf.h"
 #include "net/loop.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 
 /* Two classes that live and die together, as those of a pool of connections do. */
@@ -74,8 +75,72 @@ static void a_cleared_deadline_does_not_fire_and_the_others_do_in_order(void **s
     loop_free(l);
 }
 
+/* Two threads that post while the loop runs what they posted before. */
+enum { POSTS = 5000 };
+
+struct poster {
+    struct loop *loop;
+    struct poster *all; /* two of them */
+    int n_done;
+};
+
+struct post {
+    struct poster *from;
+    int number;
+};
+
+static void take_post(void *arg) {
+    struct post *m = arg;
+    struct poster *p = m->from;
+    assert_int_equal(m->number, p->n_done);
+    p->n_done++;
+    free(m);
+    if (p->all[0].n_done + p->all[1].n_done == 2 * POSTS)
+        loop_stop(p->loop);
+}
+
+static void *post_all(void *arg) {
+    struct poster *p = arg;
+    for (int i = 0; i < POSTS; i++) {
+        struct post *m = xmalloc(sizeof *m);
+        *m = (struct post){p, i};
+        loop_post(p->loop, take_post, m);
+    }
+    return NULL;
+}
+
+static void messages_of_other_threads_all_come_and_in_order(void **state) {
+    (void)state;
+    struct poster posters[2];
+    pthread_t threads[2];
+    struct loop *l = loop_new();
+    for (int i = 0; i < 2; i++) {
+        posters[i] = (struct poster){.loop = l, .all = posters};
+        assert_int_equal(pthread_create(&threads[i], NULL, post_all, &posters[i]), 0);
+    }
+    loop_run(l);
+    for (int i = 0; i < 2; i++) {
+        pthread_join(threads[i], NULL);
+        assert_int_equal(posters[i].n_done, POSTS);
+    }
+    loop_free(l);
+}
+
+static void a_message_that_comes_too_late_runs_when_the_loop_is_freed(void **state) {
+    (void)state;
+    struct pair p = {.loop = loop_new()};
+    loop_stop(p.loop);
+    loop_run(p.loop);
+    loop_post(p.loop, end_loop, &p);
+    assert_int_equal(p.n_fired, 0);
+    loop_free(p.loop);
+    assert_int_equal(p.n_fired, 1);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(messages_of_other_threads_all_come_and_in_order),
+        cmocka_unit_test(a_message_that_comes_too_late_runs_when_the_loop_is_freed),
         cmocka_unit_test(a_handler_may_close_its_own_class_and_the_next),
         cmocka_unit_test(a_cleared_deadline_does_not_fire_and_the_others_do_in_order),
     };
