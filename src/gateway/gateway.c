@@ -113,10 +113,10 @@ static void on_flush(void *arg) {
     add_lookups(g, &new_ones);
     gateway_flush_log(g);
     set_wall_clock(g);
-    metric_add(&g->metrics.connections,
-               server_connections(g->server) - metric_read(&g->metrics.connections));
-    metric_add(&g->metrics.body_bytes,
-               server_bodies_bytes(g->server) - metric_read(&g->metrics.body_bytes));
+    metric_add_own(&g->metrics.connections,
+                   server_connections(g->server) - metric_read(&g->metrics.connections));
+    metric_add_own(&g->metrics.body_bytes,
+                   server_bodies_bytes(g->server) - metric_read(&g->metrics.body_bytes));
 }
 
 static void write_line(struct gateway *g, const struct gateway_call *gc) {
@@ -127,7 +127,7 @@ static void write_line(struct gateway *g, const struct gateway_call *gc) {
         buf_reserve(&g->lines, LOG_FLUSH_BYTES + 4096);
     os_format_time(gc->call.receipt.end_ns / NS_PER_US + g->wall_minus_mono_us, time);
     call_put_access_line(&gc->call, time, gc->client, &g->lines);
-    metric_add(&g->metrics.log_lines, 1);
+    metric_add_own(&g->metrics.log_lines, 1);
     if (g->lines.len >= LOG_FLUSH_BYTES)
         log_write(g->log, &g->lines);
 }
@@ -168,7 +168,7 @@ static struct gateway_call *begin(struct gateway *g, struct exchange *x) {
     gc->job = NULL;
     memcpy(gc->client, exchange_peer(x), sizeof gc->client);
     list_append(&g->calls, &gc->in_gateway);
-    metric_add(&g->metrics.in_flight, 1);
+    metric_add_own(&g->metrics.in_flight, 1);
     uint64_t id[2] = {balance_rng_next(&g->rng), balance_rng_next(&g->rng)};
     struct call_env env = env_of(gc);
     call_init(&gc->call, &env, exchange_start_ns(x), (const unsigned char *)id);
@@ -183,10 +183,10 @@ static void end(struct gateway_call *gc) {
     struct metrics_shard *m = &g->metrics;
     if (!r->end_ns)
         r->end_ns = os_now_ns();
-    metric_add(&m->calls[r->outcome], 1);
-    metric_add(&m->in_flight, -1);
+    metric_add_own(&m->calls[r->outcome], 1);
+    metric_add_own(&m->in_flight, -1);
     if (r->n_attempts > 1)
-        metric_add(&m->retries, r->n_attempts - 1);
+        metric_add_own(&m->retries, r->n_attempts - 1);
     if (r->admitted_ns)
         histogram_observe(&m->admission, (r->admitted_ns - r->start_ns) / NS_PER_US);
     if (r->first_byte_ns)
@@ -231,7 +231,7 @@ static void cancel_upstream(struct gateway_call *gc) {
         return;
     client_cancel(gc->upstream);
     gc->upstream = NULL;
-    metric_add(&gc->gateway->metrics.cancelled, 1);
+    metric_add_own(&gc->gateway->metrics.cancelled, 1);
 }
 
 /* A backend said no and is done in a moment: its connection is worth keeping. */
@@ -479,7 +479,7 @@ static void on_drained(void *user, struct exchange *x) {
 static bool on_refused(void *arg, struct exchange *x, enum status st, const struct problem *why) {
     struct gateway *g = arg;
     struct gateway_call *gc = x ? exchange_user(x) : NULL;
-    metric_add(&g->metrics.refused[st], 1);
+    metric_add_own(&g->metrics.refused[st], 1);
     if (!x)
         return false;
     if (gc) {

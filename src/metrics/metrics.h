@@ -65,6 +65,12 @@ typedef _Atomic(int64_t) metric_cell;
 static inline void metric_add(metric_cell *cell, int64_t n) {
     atomic_fetch_add_explicit(cell, n, memory_order_relaxed);
 }
+/* Of a cell that this thread alone writes: without the lock on the bus that an addition takes, which costs as
+ * much as twenty instructions. */
+static inline void metric_add_own(metric_cell *cell, int64_t n) {
+    int64_t before = atomic_load_explicit(cell, memory_order_relaxed);
+    atomic_store_explicit(cell, before + n, memory_order_relaxed);
+}
 static inline int64_t metric_read(const metric_cell *cell) {
     return atomic_load_explicit(cell, memory_order_relaxed);
 }
@@ -77,9 +83,10 @@ struct histogram {
     metric_cell sum_us;
 };
 
+/* By one thread alone. */
 void histogram_observe(struct histogram *h, int64_t us);
 
-/* What one loop counts; a page is the sum over all loops. */
+/* What one loop counts, and nobody else (metric_add_own); a page is the sum over all loops. */
 struct metrics_shard {
     metric_cell calls[ST_COUNT];   /* by outcome */
     metric_cell refused[ST_COUNT]; /* requests that never became a call */

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 enum {
@@ -270,6 +271,20 @@ static void flush(struct conn *c) {
     }
 }
 
+/* What the kernel takes at once; -1 with errno. By number, since send() is a point where a thread may be
+ * cancelled, and telling so takes two atomic exchanges a call in a process with threads (glibc 2.36);
+ * and a socket's own call, since write() first asks what kind of file it has. */
+static ssize_t send_now(struct conn *c, const struct iovec *iov, int n) {
+    uv_os_fd_t fd;
+    struct msghdr all = {.msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = (size_t)n};
+    if (uv_fileno((uv_handle_t *)&c->tcp, &fd) != 0)
+        return -1;
+    if (n > 1)
+        return sendmsg(fd, &all, MSG_DONTWAIT | MSG_NOSIGNAL);
+    return syscall(SYS_sendto, fd, iov->iov_base, iov->iov_len, MSG_DONTWAIT | MSG_NOSIGNAL, NULL,
+                   0);
+}
+
 /* Sends as they are, without TLS. */
 static void write_raw(struct conn *c, const struct iovec *iov, int n) {
     size_t total = 0, sent = 0;
@@ -290,12 +305,10 @@ static void write_raw(struct conn *c, const struct iovec *iov, int n) {
         n = 1;
     }
     if (c->n_in_flight == 0 && c->queue.len == 0) {
-        /* On Linux a uv_buf_t is laid out as an iovec (libuv, "uv_buf_t"). */
-        int rc =
-            uv_try_write((uv_stream_t *)&c->tcp, (const uv_buf_t *)(const void *)iov, (unsigned)n);
-        if (rc == (int)total)
+        ssize_t rc = send_now(c, iov, n);
+        if (LIKELY(rc == (ssize_t)total))
             return;
-        if (rc < 0 && rc != UV_EAGAIN) {
+        if (rc < 0 && errno != EAGAIN && errno != EINTR && errno != ENOBUFS) {
             c->n_written -= total; /* none of it was taken; the reading side reports the error */
             return;
         }
@@ -317,11 +330,6 @@ static void write_raw(struct conn *c, const struct iovec *iov, int n) {
             shutdown(fd, SHUT_RDWR);
     }
 }
-
-_Static_assert(sizeof(uv_buf_t) == sizeof(struct iovec) &&
-                   offsetof(uv_buf_t, base) == offsetof(struct iovec, iov_base) &&
-                   offsetof(uv_buf_t, len) == offsetof(struct iovec, iov_len),
-               "write_raw passes one as the other");
 
 static void emit_encrypted(void *arg, struct str bytes) {
     struct conn *c = arg;
