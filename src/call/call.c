@@ -58,8 +58,8 @@ static void drop_request(struct call *c, const struct call_env *env) {
     c->n_send = 0;
 }
 
-/* Every event begins here: its time is read once, since it takes microseconds. Only admission reads
- * the clock itself, anew in each of its passes. */
+/* Every event that needs the time begins here: it is read once, since an event takes microseconds. Only
+ * admission reads the clock itself, anew in each of its passes. */
 static void begin_event(struct call *c, const struct call_env *env) {
     c->now_ns = clock_now_ns(env->clock);
 }
@@ -162,9 +162,7 @@ static void settle(struct call *c, const struct call_env *env, enum status outco
     struct receipt *r = &c->receipt;
     struct live_counters *n = &c->live->counters;
     r->outcome = outcome;
-    /* A call that finds no backend ends in the event that admitted it, whose time is that of its
-     * beginning. */
-    r->end_ns = i64_max(c->now_ns, r->admitted_ns);
+    r->end_ns = c->now_ns;
     int64_t generated = 0;
     if (is_executed) {
         const struct meter *m = &c->meter;
@@ -612,6 +610,8 @@ static enum call_action try_another(struct call *c, const struct call_env *env, 
 static enum call_action admit(struct call *c, const struct call_env *env,
                               const struct http_head *head, enum status st, struct problem *why) {
     struct receipt *r = &c->receipt;
+    begin_event(c, env); /* how long it took to judge counts too */
+    r->admitted_ns = c->now_ns;
     if (st == ST_OK) {
         st = c->deployment->is_provisioned ? admit_provisioned(c, env) : admit_standard(c, env);
         if (st != ST_OK) {
@@ -619,7 +619,6 @@ static enum call_action admit(struct call *c, const struct call_env *env,
             refusal_describe(c, st, why);
         }
     }
-    r->admitted_ns = clock_now_ns(env->clock); /* how long it took to judge counts too */
     if (st != ST_OK) {
         if (c->deployment && c->deployment->is_provisioned && st != ST_DEPLOYMENT_FULL)
             r->util_ppm = bucket_util_ppm(&c->live->bucket, r->admitted_ns);
@@ -646,7 +645,6 @@ enum call_action call_submit(struct call *c, const struct call_env *env,
     struct problem why UNINITIALIZED;
     assert(c->state == CALL_NEW);
     problem_clear(&why);
-    begin_event(c, env);
     c->body = body;
     c->receipt.bytes_in = (int64_t)body.len;
     if (env->counters && body.len > CALL_BODY_INLINE)
@@ -667,7 +665,6 @@ enum call_action call_counted(struct call *c, const struct call_env *env,
                               const struct problem *judged) {
     struct problem why = *judged;
     assert(c->state == CALL_NEW);
-    begin_event(c, env);
     return admit(c, env, head, st, &why);
 }
 
@@ -725,14 +722,21 @@ enum call_action call_on_head(struct call *c, const struct call_env *env,
     return CALL_FORWARD;
 }
 
+/* A change of the charge while the answer runs. Only here does a piece of an answer need the time, unless
+ * it is the last. */
+static void charge_more(struct call *c, const struct call_env *env, int64_t delta_mt) {
+    if (delta_mt == 0)
+        return;
+    begin_event(c, env);
+    post(c, env, delta_mt);
+}
+
 /* A generation that outruns its estimate is charged while it runs (admission spec 1.6). */
 static void charge_progress(struct call *c, const struct call_env *env) {
     if (!c->deployment->is_provisioned || !c->meter.is_stream)
         return;
     int64_t generated = i64_max(reported_output(c), c->meter.n_deltas);
-    int64_t delta = reservation_progress(&c->reservation, generated);
-    if (delta)
-        post(c, env, delta);
+    charge_more(c, env, reservation_progress(&c->reservation, generated));
 }
 
 /* The answer is complete. */
@@ -756,7 +760,6 @@ static void commit_prefixes(struct call *c, const struct call_env *env) {
 
 bool call_on_body(struct call *c, const struct call_env *env, struct str *in, bool is_last,
                   struct meter_out *out) {
-    begin_event(c, env);
     size_t before = in->n;
     bool had_usage = c->meter.has_usage;
     bool has_more = meter_take(&c->meter, env->doc, in, is_last, out);
@@ -764,14 +767,17 @@ bool call_on_body(struct call *c, const struct call_env *env, struct str *in, bo
     /* Usage that comes with the first pieces corrects the prompt's share at once. */
     if (c->meter.has_usage && !had_usage && c->meter.is_stream && !is_last) {
         int64_t cached = i64_max(0, c->meter.usage.cached);
-        int64_t delta = reservation_prefill(&c->reservation, reported_prompt(c), cached);
-        if (delta)
-            post(c, env, delta);
+        charge_more(c, env, reservation_prefill(&c->reservation, reported_prompt(c), cached));
     }
     charge_progress(c, env);
-    if (c->marks.len && c->attempt_status / 100 == 2 && (c->meter.n_deltas > 0 || is_last))
+    bool is_end = is_last && !has_more;
+    bool was_worked_out =
+        c->marks.len && c->attempt_status / 100 == 2 && (c->meter.n_deltas > 0 || is_last);
+    if (is_end || was_worked_out)
+        begin_event(c, env);
+    if (was_worked_out)
         commit_prefixes(c, env);
-    if (is_last && !has_more)
+    if (is_end)
         complete(c, env);
     return has_more;
 }

@@ -14,23 +14,44 @@ static bool stays_here(const struct http_field *f) {
 }
 
 /* "/v1/chat/completions", or Azure's path with its api-version. */
-static void put_path(struct buf *out, const struct call *c) {
+static void put_path(struct pen *out, const struct call *c) {
     const struct backend *b = c->backend;
-    buf_str(out, b->url.path);
+    pen_str(out, b->url.path);
     if (b->dialect == DIALECT_OPENAI) {
-        buf_lit(out, "/v1");
-        buf_str(out, operation_path(c->route.op));
+        pen_lit(out, "/v1");
+        pen_str(out, operation_path(c->route.op));
         return;
     }
     if (c->route.op == OP_RESPONSES) {
-        buf_lit(out, "/openai/responses");
+        pen_lit(out, "/openai/responses");
     } else {
-        buf_lit(out, "/openai/deployments/");
-        buf_str(out, b->deployment_name.n ? b->deployment_name : c->deployment->model->name);
-        buf_str(out, operation_path(c->route.op));
+        pen_lit(out, "/openai/deployments/");
+        pen_str(out, b->deployment_name.n ? b->deployment_name : c->deployment->model->name);
+        pen_str(out, operation_path(c->route.op));
     }
-    buf_lit(out, "?api-version=");
-    buf_str(out, b->api_version);
+    pen_lit(out, "?api-version=");
+    pen_str(out, b->api_version);
+}
+
+/* More than the words of ours in a request's head, and its length, take. */
+enum { FIXED_MAX = 400 };
+
+static void put_head(struct buf *out, const struct call *c, size_t body_length) {
+    const struct backend *b = c->backend;
+    struct pen pen = buf_pen(out, FIXED_MAX + b->url.path.n + b->deployment_name.n +
+                                      c->deployment->model->name.n + b->api_version.n +
+                                      b->url.authority.n + b->auth_header.n);
+    if (!pen.p)
+        return;
+    pen_lit(&pen, "POST ");
+    put_path(&pen, c);
+    pen_lit(&pen, " HTTP/1.1\r\nHost: ");
+    pen_str(&pen, b->url.authority);
+    pen_lit(&pen, "\r\nContent-Type: application/json\r\nContent-Length: ");
+    pen_i64(&pen, (int64_t)body_length);
+    pen_lit(&pen, "\r\n");
+    pen_str(&pen, b->auth_header);
+    buf_pen_done(out, &pen);
 }
 
 static void put_caller_fields(struct buf *out, const struct http_head *head) {
@@ -86,7 +107,6 @@ static void add_slice(struct call *c, const char *p, size_t n) {
  * the request's head. It may move while it grows, so the slices are laid out last. */
 void forward_prepare(struct call *c, const struct call_env *env, const struct http_head *head) {
     const struct request *r = &c->request;
-    const struct backend *b = c->backend;
     struct buf *out = &c->sent;
     struct edit edits[EDITS] UNINITIALIZED;
     if (head) {
@@ -109,14 +129,7 @@ void forward_prepare(struct call *c, const struct call_env *env, const struct ht
     for (int i = 0; i < n; i++)
         length += edits[i].text.n - (edits[i].end - edits[i].begin);
 
-    buf_lit(out, "POST ");
-    put_path(out, c);
-    buf_lit(out, " HTTP/1.1\r\nHost: ");
-    buf_str(out, b->url.authority);
-    buf_lit(out, "\r\nContent-Type: application/json\r\nContent-Length: ");
-    buf_u64(out, length);
-    buf_lit(out, "\r\n");
-    buf_str(out, b->auth_header);
+    put_head(out, c, length);
 
     c->n_send = 0;
     add_slice(c, out->p + head_at, out->len - head_at);

@@ -510,25 +510,26 @@ static enum member member_of(struct str key) {
 enum status request_parse(struct json_doc *doc, const char *text, size_t len, enum operation op,
                           struct request *out, struct problem *why) {
     struct json_value root, v;
-    struct request r = {.n_prompts = 1, .output = OUTPUT_REQUEST_NONE};
-    r.output.api = op == OP_EMBEDDINGS    ? OUTPUT_EMBEDDINGS
-                   : op == OP_COMPLETIONS ? OUTPUT_COMPLETIONS
-                                          : OUTPUT_CHAT;
+    struct request *r = out;
+    *r = (struct request){.n_prompts = 1, .output = OUTPUT_REQUEST_NONE};
+    r->output.api = op == OP_EMBEDDINGS    ? OUTPUT_EMBEDDINGS
+                    : op == OP_COMPLETIONS ? OUTPUT_COMPLETIONS
+                                           : OUTPUT_CHAT;
     TRY(json_parse(doc, text, len, &root, why));
     if (json_type(root) != JSON_OBJECT)
         return problem_set(why, ST_BAD_REQUEST, STR(""), "The request body must be a JSON object.");
-    r.open_at = (size_t)((const char *)memchr(text, '{', len) - text) + 1;
-    r.close_at = (size_t)((const char *)memrchr(text, '}', len) - text);
-    r.is_empty_object = true;
-    r.ask_at = (struct json_span){r.close_at, r.close_at};
-    r.ask_text = STR(",\"stream_options\":{\"include_usage\":true}");
+    r->open_at = (size_t)((const char *)memchr(text, '{', len) - text) + 1;
+    r->close_at = (size_t)((const char *)memrchr(text, '}', len) - text);
+    r->is_empty_object = true;
+    r->ask_at = (struct json_span){r->close_at, r->close_at};
+    r->ask_text = STR(",\"stream_options\":{\"include_usage\":true}");
     struct json_iter it;
     struct str key;
     struct json_span key_at, at;
     uint32_t seen = 0;
     json_fields(&it, root);
     while (json_next_member(&it, &key, &v, &key_at, &at)) {
-        r.is_empty_object = false;
+        r->is_empty_object = false;
         enum member m = member_of(key);
         if (m == N_MEMBERS)
             continue;
@@ -537,7 +538,7 @@ enum status request_parse(struct json_doc *doc, const char *text, size_t len, en
                                "%s is given twice; it is not clear which one counts.",
                                member_names[m].p);
         seen |= 1u << m;
-        TRY(read_member(&r, m, text, v, at, why));
+        TRY(read_member(r, m, text, v, at, why));
     }
     static const enum member required[] = {[OP_CHAT] = MEMBER_MESSAGES,
                                            [OP_COMPLETIONS] = N_MEMBERS,
@@ -547,7 +548,6 @@ enum status request_parse(struct json_doc *doc, const char *text, size_t len, en
     if (must != N_MEMBERS && !(seen & 1u << must))
         return problem_set(why, ST_BAD_REQUEST, member_names[must],
                            "Missing required parameter: %s.", member_names[must].p);
-    *out = r;
     return ST_OK;
 }
 

@@ -54,6 +54,8 @@ struct request {
  * request_count checks the prompt and counts its tokens by the rules of `model`; with the same
  * document and text, unchanged. request_marks may follow at once: it appends the marks of the prompt
  * to `out` (prompt_marks in tokens/prompt.h), if it is one and `how` said that they are wanted.
+ *
+ * A refusal leaves *out half filled.
  */
 enum status request_parse(struct json_doc *doc, const char *text, size_t len, enum operation op,
                           struct request *out, struct problem *why) MUST_USE;
