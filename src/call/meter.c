@@ -1,17 +1,20 @@
 #include "call/meter.h"
 
 #include "admit/reservation.h"
+#include "tokens/utf8.h"
 
 void meter_init(struct meter *m, enum operation op, bool is_stream, bool must_strip) {
     *m = (struct meter){.is_stream = is_stream, .must_strip = must_strip, .op = op};
     m->usage = (struct usage){-1, -1, -1, -1};
     sse_init(&m->sse, METER_EVENT_MAX);
     buf_init(&m->body, METER_WHOLE_MAX);
+    buf_init(&m->like.around, METER_LIKE_MAX);
 }
 
 void meter_destroy(struct meter *m) {
     sse_destroy(&m->sse);
     buf_destroy(&m->body);
+    buf_destroy(&m->like.around);
 }
 
 /* --- usage --- */
@@ -141,11 +144,91 @@ static void read_response_event(struct meter *m, struct json_value root) {
         m->was_cut_short |= str_eq(json_str(reason), STR("max_output_tokens"));
 }
 
+/* --- chunks like the one before --- */
+
+/* Whether the bytes may stand in a JSON string as they are: no quote, no backslash, no control byte, and
+ * valid UTF-8. */
+static bool is_plain(struct str s) {
+    bool is_ascii = true;
+    for (size_t i = 0; i < s.n; i++) {
+        unsigned char c = (unsigned char)s.p[i];
+        if (c < 0x20 || c == '"' || c == '\\')
+            return false;
+        is_ascii &= c < 0x80;
+    }
+    return is_ascii || utf8_valid_prefix(s) == s.n;
+}
+
+/*
+ * Whether the chunk is the one that was learned, with another text, not empty either, in its place. In
+ * valid JSON the quote that learn_chunk takes for the beginning of a string value is one: before it
+ * stand a colon and the end of a key. So that chunk and this one are valid alike, have the same members
+ * in the same order, and values of the same types; they differ in the content of one string that is
+ * neither empty, nor a finish reason, nor a key.
+ */
+static bool is_like(const struct meter_like *like, struct str data) {
+    size_t after = like->around.len - like->before;
+    if (like->n_deltas == 0 || data.n <= like->around.len)
+        return false;
+    const char *around = like->around.p, *end = data.p + data.n - after;
+    return memcmp(data.p, around, like->before) == 0 &&
+           memcmp(end, around + like->before, after) == 0 &&
+           is_plain((struct str){data.p + like->before, data.n - like->around.len});
+}
+
+/* Where the string value of the first member with this name stands, without its quotes. */
+static bool find_string(struct str data, struct str quoted_name, struct json_span *at) {
+    ptrdiff_t name = str_find(data, quoted_name);
+    size_t i = (size_t)name + quoted_name.n;
+    if (name < 0)
+        return false;
+    while (i < data.n && data.p[i] == ' ')
+        i++;
+    if (i == data.n || data.p[i++] != ':')
+        return false;
+    while (i < data.n && data.p[i] == ' ')
+        i++;
+    if (i == data.n || data.p[i++] != '"')
+        return false;
+    at->begin = i;
+    while (i < data.n && data.p[i] != '"')
+        i += data.p[i] == '\\' ? 2 : 1;
+    at->end = i;
+    return i < data.n && at->end > at->begin;
+}
+
+/* Keeps what stands around the text of a chunk that was parsed and brought n_deltas pieces of text, and
+ * no usage. */
+static void learn_chunk(struct meter_like *like, struct str data, int64_t n_deltas) {
+    static const struct str names[] = {STR_INIT("\"content\""), STR_INIT("\"text\""),
+                                       STR_INIT("\"reasoning_content\"")};
+    struct json_span at;
+    if (like->is_forbidden || like->n_tries == METER_LIKE_TRIES)
+        return;
+    like->n_tries++;
+    like->n_deltas = 0;
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        if (!find_string(data, names[i], &at))
+            continue;
+        buf_clear(&like->around);
+        buf_put(&like->around, data.p, at.begin);
+        buf_put(&like->around, data.p + at.end, data.n - at.end);
+        like->before = at.begin;
+        like->n_deltas = buf_status(&like->around) == ST_OK ? n_deltas : 0;
+        return;
+    }
+}
+
 /* Reads one event; false when it is the usage chunk that the caller did not ask for. */
 static bool pass_event(struct meter *m, struct json_doc *doc, const struct sse_event *e) {
     struct json_value root, v;
     if (!e->is_whole || e->data.n == 0)
         return true;
+    if (is_like(&m->like, e->data)) {
+        m->n_deltas += m->like.n_deltas;
+        m->like.n_tries = 0;
+        return true;
+    }
     if (str_eq(e->data, STR("[DONE]"))) {
         m->has_finished = true;
         return true;
@@ -156,11 +239,14 @@ static bool pass_event(struct meter *m, struct json_doc *doc, const struct sse_e
         read_response_event(m, root);
         return true;
     }
-    bool has_choice = read_choices(m, root);
-    bool is_usage_chunk = find_usage(m, root) && !has_choice;
+    int64_t n_before = m->n_deltas;
+    bool has_choice = read_choices(m, root), has_usage = find_usage(m, root);
     if (json_get(root, STR("error"), &v) && json_type(v) == JSON_OBJECT)
         m->has_error = true;
-    return !(is_usage_chunk && m->must_strip);
+    /* What else such a chunk says has been noted with this one, and is never taken back. */
+    if (m->n_deltas > n_before && !has_usage)
+        learn_chunk(&m->like, e->data, m->n_deltas - n_before);
+    return !(has_usage && !has_choice && m->must_strip);
 }
 
 /* Adds a piece, or lengthens the last one when it follows it in memory. */

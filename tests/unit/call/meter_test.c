@@ -386,6 +386,124 @@ static void an_overlong_event_passes_unread_and_memory_stays_bounded(void **stat
 
 /* --- answers in one piece --- */
 
+/* --- chunks like the one before --- */
+
+static int64_t pick(struct random *r, int64_t favourite, int64_t n) {
+    return random_below(r, 2) ? favourite % n : random_below(r, n);
+}
+
+/* One event of a stream whose events are much alike: what varies is drawn, hostile things now and then. */
+static void put_alike(struct buf *out, struct random *r, int64_t favourite) {
+    static const char *const texts[] = {"a",
+                                        " lorem",
+                                        "",
+                                        "\\n",
+                                        "\\\"}",
+                                        "\xc3\xa9",
+                                        "\xc3",
+                                        "\x01",
+                                        "\\u00e9",
+                                        "\\",
+                                        "\"",
+                                        "x\",\"content\":\"",
+                                        "\xed\xa0\x80",
+                                        "\\\\",
+                                        "usage",
+                                        "\"},\"usage\":{\"prompt_tokens\":1},\"y\":{\"z\":\""};
+    static const char *const fronts[] = {
+        "{\"choices\":[{\"delta\":{\"content\":\"",
+        "{\"choices\":[{\"delta\":{\"content\": \"",
+        "{\"choices\":[{\"text\":\"",
+        "{\"choices\":[{\"delta\":{\"a\\\"content\":\"",
+        "{\"choices\":[{\"delta\":{\"content\":\"\",\"content\":\"",
+        "{\"choices\":[{\"delta\":{\"reasoning_content\":\"",
+        "{\"content\":\"",
+        "{\"choices\":[{\"finish_reason\":\"stop\",\"delta\":{\"content\":\"",
+    };
+    static const char *const backs[] = {
+        "\"}}]}",
+        "\"},\"finish_reason\":null}]}",
+        "\"},\"finish_reason\":\"length\"}]}",
+        "\"}}],\"usage\":null}",
+        "\"}}],\"usage\":{\"completion_tokens\":3}}",
+        "\"}}],\"usage\":{\"completion_tokens\":7}}",
+        "\"}}],\"error\":{}}",
+        "\"}},{\"delta\":{\"content\":\"x\"}}]}",
+        "\"}}]",
+    };
+    /* Half of them are of two kinds, so that there are runs of chunks alike, with others in between. */
+    const char *front = fronts[pick(r, favourite, ARRAY_LEN(fronts))];
+    const char *back = backs[pick(r, favourite / 8 + random_below(r, 2), ARRAY_LEN(backs))];
+    const char *text = texts[pick(r, random_below(r, 4), ARRAY_LEN(texts))];
+    buf_printf(out, "data: %s%s%s\n\n", front, text, back);
+}
+
+static void chunks_that_are_not_parsed_say_what_parsing_them_says(void **state) {
+    (void)state;
+    struct random seed = {20261122};
+    int64_t n_deltas = 0;
+    for (int i = 0; i < 3000; i++) {
+        struct meter parsed, quick;
+        struct buf in, parsed_out, quick_out;
+        bool must_strip = random_below(&seed, 2);
+        enum operation op = random_below(&seed, 8) ? OP_CHAT : OP_RESPONSES;
+        meter_init(&parsed, op, true, must_strip);
+        meter_init(&quick, op, true, must_strip);
+        parsed.like.is_forbidden = true;
+        buf_init(&in, 1 << 16);
+        buf_init(&parsed_out, 1 << 16);
+        buf_init(&quick_out, 1 << 16);
+        int64_t favourite = random_below(&seed, 72);
+        for (int64_t n = random_between(&seed, 1, 16); n > 0; n--)
+            put_alike(&in, &seed, favourite);
+        feed(&parsed, buf_view(&in), true, &parsed_out);
+        feed(&quick, buf_view(&in), true, &quick_out);
+        bool is_same = str_eq(buf_view(&parsed_out), buf_view(&quick_out)) &&
+                       memcmp(&parsed.usage, &quick.usage, sizeof parsed.usage) == 0 &&
+                       parsed.n_deltas == quick.n_deltas && parsed.has_usage == quick.has_usage &&
+                       parsed.has_text == quick.has_text && parsed.has_error == quick.has_error &&
+                       parsed.has_finished == quick.has_finished &&
+                       parsed.was_cut_short == quick.was_cut_short;
+        if (!is_same)
+            fail_msg("read otherwise: %.*s", STR_ARG(buf_view(&in)));
+        n_deltas += quick.n_deltas;
+        meter_destroy(&parsed);
+        meter_destroy(&quick);
+        buf_destroy(&in);
+        buf_destroy(&parsed_out);
+        buf_destroy(&quick_out);
+    }
+    assert_true(n_deltas > 3000);
+}
+
+/* The property above holds of a meter that never takes the short cut, too. */
+static void a_chunk_like_the_one_before_is_not_parsed(void **state) {
+    (void)state;
+    static const struct {
+        const char *event;
+        int64_t n_tries, n_deltas; /* after it */
+    } steps[] = {
+        {"data: {\"choices\":[{\"delta\":{\"content\":\"Hello\"}}]}\n\n", 1, 1},
+        {"data: {\"choices\":[{\"delta\":{\"content\":\" w\xc3\xb6rld\"}}]}\n\n", 0, 2},
+        {"data: {\"choices\":[{\"delta\":{\"content\":\"\\n\"}}]}\n\n", 1, 3},
+        {"data: {\"choices\":[{\"delta\":{\"content\":\"!\"}}]}\n\n", 0, 4},
+        {"data: {\"choices\":[{\"delta\":{\"content\":\"\"}}]}\n\n", 0, 4},
+        {"data: {\"choices\":[{\"delta\":{\"tool_calls\":[]}}]}\n\n", 1, 5},
+        {"data: {\"choices\":[{\"delta\":{\"content\":\"x\"}}]}\n\n", 2, 6},
+    };
+    struct meter m;
+    struct buf out;
+    meter_init(&m, OP_CHAT, true, false);
+    buf_init(&out, 1 << 16);
+    for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
+        feed(&m, str_of(steps[i].event), false, &out);
+        assert_int_equal(m.like.n_tries, steps[i].n_tries);
+        assert_int_equal(m.n_deltas, steps[i].n_deltas);
+    }
+    meter_destroy(&m);
+    buf_destroy(&out);
+}
+
 static void run_whole(enum operation op, struct str text, size_t step, struct meter *m) {
     struct buf out;
     buf_init(&out, 8 << 20);
@@ -530,6 +648,8 @@ int main(void) {
         cmocka_unit_test(byte_by_byte_and_in_any_steps_too),
         cmocka_unit_test(many_events_in_one_read_all_pass),
         cmocka_unit_test(an_overlong_event_passes_unread_and_memory_stays_bounded),
+        cmocka_unit_test(chunks_that_are_not_parsed_say_what_parsing_them_says),
+        cmocka_unit_test(a_chunk_like_the_one_before_is_not_parsed),
         cmocka_unit_test(answers_in_one_piece_are_read_at_their_end),
         cmocka_unit_test(of_a_long_answer_the_end_is_searched),
     };
