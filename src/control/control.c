@@ -349,11 +349,15 @@ static void on_ended(struct control *c) {
     c->stopped(c->stopped_arg);
 }
 
+static void on_upkeep_ended(struct control *c) {
+    door_end(c->door, on_ended);
+}
+
 static void on_joined(void *arg) {
     struct control *c = arg;
     notices_end(c->notices);
     issuers_end(c->issuers);
-    upkeep_end(c, on_ended);
+    upkeep_end(c, on_upkeep_ended);
 }
 
 void control_stop(struct control *c, void (*done)(void *arg), void *arg) {

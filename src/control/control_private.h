@@ -58,8 +58,9 @@ struct errand {
     struct buf audience, resource, issuer;
     bool is_msi;
     enum service_refusal refusal;
-    struct rsa_key *key; /* counted: it signs the token */
-    bool is_rotating;    /* the round that runs is for it too (upkeep.c) */
+    void (*slow)(void *arg), (*after_slow)(void *arg); /* door.c: what the pool does for it */
+    struct rsa_key *key;                               /* counted: it signs the token */
+    bool is_rotating; /* the round that runs is for it too (upkeep.c) */
     struct buf token;
 };
 
@@ -84,6 +85,8 @@ struct door;
 struct door *door_new(struct control *c, struct loop *l);
 enum status door_listen(struct door *d, const char *host, int *port, struct tls_context *tls,
                         struct problem *why) MUST_USE;
+/* Begins no more slow work, and tells when none is under way: perhaps at once. */
+void door_end(struct door *d, void (*ended)(struct control *c));
 void door_free(struct door *d); /* NULL is fine */
 
 /* On the loop: the thread is done with it. */

@@ -10,11 +10,20 @@
 
 enum { KEPT_TOKENS = 1024, FORM_MAX = 64 << 10, HEALTH_TEXTS_MAX = 64 << 20 };
 
+/*
+ * To prove or make a secret takes 50 ms of a core, and whoever knows the id of an application may ask for
+ * it: so few at once that calls keep their processors, and no application can fill the queue.
+ */
+enum { SLOW_AT_ONCE = 2, WAITING_MAX = 64, WAITING_OF_ONE_MAX = 16 };
+
 struct door {
     struct control *control;
     struct loop *loop;
     struct server *server;
     struct token_checker *checker;
+    struct list waiting; /* of struct errand: for slow work */
+    int n_waiting, n_slow;
+    void (*ended)(struct control *c);
 };
 
 /* --- errands --- */
@@ -113,15 +122,80 @@ static void reply_document(struct errand *e, int status) {
 }
 
 static void refuse_token(struct errand *e, enum service_refusal why) {
+    int status = e->is_msi && why != SERVICE_BUSY ? 400 : service_refusal_http(why);
+    if (why == SERVICE_BUSY)
+        e->answer.retry_after_s = 1;
     if (e->is_msi)
-        service_put_msi_refusal(400,
-                                STR("No such identity: X-IDENTITY-HEADER is APPID:SECRET of a "
-                                    "service principal."),
-                                str_of(e->request_id), &e->answer.body);
+        service_put_msi_refusal(
+            status,
+            why == SERVICE_BUSY ? STR("The token service is busy; try again.")
+                                : STR("No such identity: X-IDENTITY-HEADER is APPID:SECRET of a "
+                                      "service principal."),
+            str_of(e->request_id), &e->answer.body);
     else
         service_put_refusal(why, str_of(e->app_id), str_of(e->request_id), str_of(e->request_id),
                             os_wall_us() / 1000, &e->answer.body);
-    reply_document(e, e->is_msi ? 400 : service_refusal_http(why));
+    reply_document(e, status);
+}
+
+/* --- slow work --- */
+
+static int count_waiting(const struct door *d, const struct errand *e) {
+    int n = 0;
+    LIST_EACH (&d->waiting, it)
+        n += strcmp(CONTAINER_OF(it, struct errand, link)->app_id, e->app_id) == 0;
+    return n;
+}
+
+static void start_slow(struct door *d);
+
+static void run_slow(void *arg) {
+    struct errand *e = arg;
+    e->slow(e);
+}
+
+static void on_slow(void *arg) {
+    struct errand *e = arg;
+    struct door *d = e->door;
+    d->n_slow--;
+    e->after_slow(e);
+    if (d->ended && d->n_slow == 0)
+        d->ended(d->control);
+    else
+        start_slow(d);
+}
+
+static void start_slow(struct door *d) {
+    while (!d->ended && d->n_slow < SLOW_AT_ONCE && !list_is_empty(&d->waiting)) {
+        struct errand *e = CONTAINER_OF(d->waiting.next, struct errand, link);
+        list_remove(&e->link);
+        d->n_waiting--;
+        if (!e->exchange) {
+            errand_free(e);
+            continue;
+        }
+        d->n_slow++;
+        loop_work(d->loop, run_slow, on_slow, e);
+    }
+}
+
+/* `work` on the pool when it is its turn, then `after` on the loop. False when too many wait. */
+static bool begin_slow(struct errand *e, void (*work)(void *arg), void (*after)(void *arg)) {
+    struct door *d = e->door;
+    if (d->ended || d->n_waiting >= WAITING_MAX || count_waiting(d, e) >= WAITING_OF_ONE_MAX)
+        return false;
+    e->slow = work;
+    e->after_slow = after;
+    list_append(&d->waiting, &e->link);
+    d->n_waiting++;
+    start_slow(d);
+    return true;
+}
+
+void door_end(struct door *d, void (*ended)(struct control *c)) {
+    d->ended = ended;
+    if (d->n_slow == 0)
+        ended(d->control);
 }
 
 /* --- tokens: the thread finds the principal, the pool proves and signs --- */
@@ -193,7 +267,8 @@ static void on_answer(void *arg) {
         return;
     }
     e->key = rsa_key_ref(e->door->control->vault.tokens.key); /* it may be replaced meanwhile */
-    loop_work(e->door->loop, prove_and_sign, on_signed, e);
+    if (!begin_slow(e, prove_and_sign, on_signed))
+        refuse_token(e, SERVICE_BUSY);
 }
 
 void door_reply(struct errand *e) {
@@ -418,8 +493,8 @@ static void begin_principal(struct errand *e, struct str app_id) {
     json_doc_free(doc);
     if (st != ST_OK)
         refuse(e, 400, "BadRequest", why.message);
-    else
-        loop_work(e->door->loop, make_secret, on_secret_made, e);
+    else if (!begin_slow(e, make_secret, on_secret_made))
+        refuse(e, 503, "ServiceUnavailable", "Too many secrets are being made; try again.");
 }
 
 /* /providers/Weir.Capacity/pools… */
@@ -585,6 +660,7 @@ struct door *door_new(struct control *c, struct loop *l) {
     d->loop = l;
     d->server = server_new(l, &limits, &handler, d);
     d->checker = token_checker_new(KEPT_TOKENS);
+    list_init(&d->waiting);
     return d;
 }
 
@@ -599,6 +675,8 @@ void door_free(struct door *d) {
     if (!d)
         return;
     server_free(d->server);
+    LIST_EACH (&d->waiting, it)
+        errand_free(CONTAINER_OF(it, struct errand, link));
     token_checker_free(d->checker);
     free(d);
 }
