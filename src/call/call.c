@@ -498,9 +498,13 @@ static enum status judge(struct call *c, const struct call_env *env, struct prob
                            "The %.*s operation does not work with the specified model, %.*s. "
                            "Please choose a different model and try again.",
                            STR_ARG(operation_name(c->route.op)), STR_ARG(m->full_name));
+    const struct shared_vocabulary *own =
+        m->tokenizer.n ? vocabulary_set_find(env->vocabularies, m->tokenizer) : NULL;
     struct request_how how = {
         .counters = env->counters,
-        .prompt = {.budget = env->prompt_budget, .with_marks = wants_marks(c, env)},
+        .prompt = {.budget = env->prompt_budget,
+                   .with_marks = wants_marks(c, env),
+                   .custom = own ? &own->v : NULL},
         .with_chars = !c->deployment->is_provisioned,
     };
     TRY(request_count(q, c->body.p, c->route.op, m->name, &how, why));

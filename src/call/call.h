@@ -20,6 +20,7 @@
 #include "call/request.h"
 #include "http/message.h"
 #include "live/live.h"
+#include "tokens/vocabulary_set.h"
 
 #include <sys/uio.h>
 
@@ -46,6 +47,7 @@ struct call_env {
     struct prefix_table *prefixes;    /* NULL: no cached tokens are predicted */
     size_t prompt_budget;             /* bytes of a prompt that may be counted here and now */
     struct shelf *shelf;              /* the loop's memory for short texts; NULL: the heap */
+    const struct vocabulary_set *vocabularies; /* by the models' `tokenizer`; NULL: none */
 };
 
 enum call_action {

@@ -2,6 +2,7 @@
 
 #include "call/call.h"
 #include "cmd/load.h"
+#include "cmd/vocabularies.h"
 #include "gateway/counting.h"
 #include "gateway/gateway.h"
 #include "ops/ops.h"
@@ -34,7 +35,8 @@ struct app {
     struct siphash_key hash;
     struct live *live;
     struct plan *plan;
-    struct plan_yard yard;   /* any thread */
+    struct plan_yard yard;              /* any thread */
+    struct vocabulary_files tokenizers; /* any thread */
     struct snapshot *obeyed; /* one reference; the control thread's alone, while it runs */
     struct log *log;
     struct tls_context *tls;
@@ -155,13 +157,35 @@ static void on_housekeep(void *arg) {
 /* --- configuration --- */
 
 /* Makes a snapshot the one that is served: binds it to the levels, then hands it to every loop. */
-static enum status make_plan(struct app *a, struct snapshot *s, struct plan **out,
-                             struct problem *why) {
+static enum status make_plan(struct app *a, struct snapshot *s, struct vocabulary_set *vocabularies,
+                             struct plan **out, struct problem *why) {
     enum status st = plan_new(s, NULL, &a->yard, out, why);
-    if (st == ST_OK)
+    if (st == ST_OK) {
+        plan_count_by(*out, vocabularies);
         plan_bind(*out, live_bind(a->live, s));
+    } else {
+        vocabulary_set_unref(vocabularies);
+    }
     snapshot_unref(s);
     return st;
+}
+
+/* What models name as their tokenizers. What files say must be right; what the control plane has may
+ * have been right once. */
+static enum status load_vocabularies(struct app *a, const struct snapshot *s,
+                                     struct vocabulary_set **out, struct problem *why) {
+    return vocabulary_files_load(&a->tokenizers, snapshot_catalog(s), !a->control, out, why);
+}
+
+/* Both, where waiting for the disk keeps nobody. */
+static enum status make_first_plan(struct app *a, struct snapshot *s, struct problem *why) {
+    struct vocabulary_set *vocabularies;
+    enum status st = load_vocabularies(a, s, &vocabularies, why);
+    if (st != ST_OK) {
+        snapshot_unref(s);
+        return st;
+    }
+    return make_plan(a, s, vocabularies, &a->plan, why);
 }
 
 /* One configuration on its way to all loops, and who waits for it. */
@@ -227,9 +251,16 @@ static enum status prepare(struct obeying *o, const struct control_news *news,
         return load_patch("control plane", news->documents, a->obeyed, news->accounts,
                           news->n_accounts, &o->snapshot, why);
     TRY(load_documents("control plane", news->documents, &a->hash, &o->snapshot, why));
-    enum status st = plan_new(o->snapshot, NULL, &a->yard, &o->plan, why);
-    if (st != ST_OK)
+    struct vocabulary_set *vocabularies = NULL;
+    enum status st = load_vocabularies(a, o->snapshot, &vocabularies, why);
+    if (st == ST_OK)
+        st = plan_new(o->snapshot, NULL, &a->yard, &o->plan, why);
+    if (st == ST_OK) {
+        plan_count_by(o->plan, vocabularies);
+    } else {
+        vocabulary_set_unref(vocabularies);
         snapshot_unref(o->snapshot);
+    }
     return st;
 }
 
@@ -256,7 +287,8 @@ static enum status obey(void *arg, const struct control_news *news, struct probl
 /* Files read anew: the data plane's certificate, and resources where they are files. */
 struct load {
     struct app *app;
-    struct snapshot *snapshot; /* NULL with a control plane */
+    struct snapshot *snapshot; /* with a control plane the one that is served */
+    struct vocabulary_set *vocabularies;
     struct problem why;
     enum status st;
 };
@@ -268,10 +300,14 @@ static void load_work(void *arg) {
     l->st = ST_OK;
     if (!l->app->control)
         l->st = load_snapshot(s->resources, &l->app->hash, &l->snapshot, &l->why);
-    if (l->st == ST_OK && l->app->tls) {
+    if (l->st != ST_OK)
+        return;
+    l->st = load_vocabularies(l->app, l->snapshot, &l->vocabularies, &l->why);
+    if (l->st == ST_OK && l->app->tls)
         l->st = tls_server_reload(l->app->tls, s->tls_cert, s->tls_key, &l->why);
-        if (l->st != ST_OK && l->snapshot)
-            snapshot_unref(l->snapshot);
+    if (l->st != ST_OK) {
+        vocabulary_set_unref(l->vocabularies);
+        snapshot_unref(l->snapshot);
     }
 }
 
@@ -296,25 +332,23 @@ static void on_control_reloaded(void *arg, enum status st, const struct problem 
     end_load(arg, st, why);
 }
 
-/* The same resources once more: what their backends trust is read anew. */
-static enum status renew_plan(struct app *a, struct problem *why) {
-    struct plan *plan;
-    TRY(make_plan(a, snapshot_ref(plan_view(a->plan)->snapshot), &plan, why));
-    publish(a, plan, NULL);
-    return ST_OK;
-}
-
 static void load_done(void *arg) {
     struct load *l = arg;
     struct app *a = l->app;
     struct plan *plan;
-    if (l->st == ST_OK && l->snapshot) {
-        load_print_warnings(l->snapshot);
-        l->st = make_plan(a, l->snapshot, &plan, &l->why);
+    if (l->st == ST_OK) {
+        /* With a control plane the same resources once more: what their backends trust is read anew. */
+        struct snapshot *now = plan_view(a->plan)->snapshot;
+        if (!a->control) {
+            load_print_warnings(l->snapshot);
+        } else if (now != l->snapshot) {
+            snapshot_unref(l->snapshot); /* changed meanwhile; perhaps it names other tokenizers */
+            l->snapshot = snapshot_ref(now);
+            a->must_load_again = true;
+        }
+        l->st = make_plan(a, l->snapshot, l->vocabularies, &plan, &l->why);
         if (l->st == ST_OK)
             publish(a, plan, NULL);
-    } else if (l->st == ST_OK) {
-        l->st = renew_plan(a, &l->why);
     }
     if (l->st == ST_OK && a->control && !a->is_ending)
         control_reload(a->control, on_control_reloaded, a);
@@ -330,6 +364,8 @@ static void begin_load(struct app *a) {
     a->is_loading = true;
     struct load *l = xcalloc(1, sizeof *l);
     l->app = a;
+    if (a->control)
+        l->snapshot = snapshot_ref(plan_view(a->plan)->snapshot);
     loop_work(a->workers[0].loop, load_work, load_done, l);
 }
 
@@ -603,7 +639,7 @@ static enum status load_first(struct app *a, struct problem *why) {
         TRY(load_control(a, &s, why));
         a->obeyed = snapshot_ref(s);
         recall_levels(a);
-        return make_plan(a, s, &a->plan, why);
+        return make_first_plan(a, s, why);
     }
     if (!a->settings->resources[0])
         return problem_set(why, ST_BAD_REQUEST, STR("resources"),
@@ -611,7 +647,7 @@ static enum status load_first(struct app *a, struct problem *why) {
     TRY(load_snapshot(a->settings->resources, &a->hash, &s, why));
     load_print_warnings(s);
     recall_levels(a);
-    return make_plan(a, s, &a->plan, why);
+    return make_first_plan(a, s, why);
 }
 
 static void make_workers(struct app *a) {
@@ -695,6 +731,7 @@ static void app_destroy(struct app *a) {
     plan_unref(a->plan);
     snapshot_unref(a->obeyed);
     plan_yard_clear(&a->yard);
+    vocabulary_files_destroy(&a->tokenizers);
     live_free(a->live);
     tls_unref(a->tls);
     free(a->workers);
@@ -717,6 +754,7 @@ static void keep_freed_memory(void) {
 int serve_run(const struct settings *s,
               void (*on_ready)(void *arg, const struct serve_ports *ports), void *arg) {
     struct app a = {.settings = s};
+    pthread_mutex_init(&a.tokenizers.lock, NULL);
     struct problem why = {0};
     struct serve_ports ports;
     signal(SIGPIPE, SIG_IGN);

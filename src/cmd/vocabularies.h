@@ -2,7 +2,11 @@
 #ifndef CMD_VOCABULARIES_H
 #define CMD_VOCABULARIES_H
 
-#include "tokens/vocabulary.h"
+#include <pthread.h>
+#include <sys/stat.h>
+
+#include "model/snapshot.h"
+#include "tokens/vocabulary_set.h"
 
 /*
  * Reads and compiles a tokenizer.json into `block` (made here; the caller's to destroy, whatever comes
@@ -10,5 +14,30 @@
  */
 enum status vocabulary_file_read(const char *path, struct buf *block, struct vocabulary *out,
                                  struct problem *why) MUST_USE;
+
+/*
+ * The files that models name, read once as long as they stay what they are. A zeroed struct with an
+ * initialized lock is ready; any thread may load, and waits for another that does.
+ */
+struct vocabulary_files {
+    pthread_mutex_t lock; /* guards the rest: a reload and a change may load at once */
+    struct vocabulary_file {
+        char *path;                           /* owned */
+        struct stat stamp;                    /* when it was read */
+        struct shared_vocabulary *vocabulary; /* one reference */
+        bool is_named;                        /* by the catalog at hand */
+    } * files;                                /* owned */
+    size_t n;
+};
+
+void vocabulary_files_destroy(struct vocabulary_files *f);
+
+/*
+ * The vocabularies of all models of the catalog that name a tokenizer, by path; NULL when none does.
+ * With `must` a file that cannot be used fails, with file, line and cure in `why`; else it is told on
+ * stderr, and the model's prompts are estimated. Not for a loop: it reads files.
+ */
+enum status vocabulary_files_load(struct vocabulary_files *f, const struct catalog *c, bool must,
+                                  struct vocabulary_set **out, struct problem *why) MUST_USE;
 
 #endif

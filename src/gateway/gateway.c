@@ -61,9 +61,9 @@ struct gateway_call {
 static const struct client_handlers upstream_handlers;
 static void finish_draining(void *arg);
 
-static struct call_env env_with(struct gateway *g, struct live_view *view) {
+static struct call_env env_with(struct gateway *g, const struct plan *plan) {
     return (struct call_env){
-        .view = view,
+        .view = plan->view,
         .clock = &os_clock,
         .doc = g->doc,
         .rng = &g->rng,
@@ -72,12 +72,12 @@ static struct call_env env_with(struct gateway *g, struct live_view *view) {
         .prefixes = counting_prefixes(g->settings.counting),
         .prompt_budget = PROMPT_BUDGET,
         .shelf = &g->shelf,
+        .vocabularies = plan->vocabularies,
     };
 }
 
 static struct call_env env_of(struct gateway_call *gc) {
-    struct gateway *g = gc->gateway;
-    return env_with(g, gc->lease->plan->view);
+    return env_with(gc->gateway, gc->lease->plan);
 }
 
 /* --- the log --- */
@@ -265,6 +265,7 @@ static void count_work(void *arg) {
     struct prompt_lookups before = prompt_counters_lookups(counters);
     struct call_env env = {
         .view = gc->lease->plan->view,
+        .vocabularies = gc->lease->plan->vocabularies,
         .clock = &os_clock,
         .doc = json_doc_new(),
         .counters = counters,
@@ -488,7 +489,7 @@ static bool on_refused(void *arg, struct exchange *x, enum status st, const stru
         return true;
     }
     struct call c;
-    struct call_env env = env_with(g, g->lease->plan->view);
+    struct call_env env = env_with(g, g->lease->plan);
     uint64_t id[2] = {balance_rng_next(&g->rng), balance_rng_next(&g->rng)};
     call_init(&c, &env, exchange_start_ns(x), (const unsigned char *)id);
     call_refuse(&c, st, why);

@@ -6,6 +6,7 @@
 #include "net/conn.h"
 #include "os/log.h"
 #include "server/server.h"
+#include "tokens/vocabulary_set.h"
 
 /*
  * What the loops serve by: a view of the configuration and the TLS settings of its backends. Shared
@@ -30,6 +31,10 @@ void plan_yard_clear(struct plan_yard *yard);
  */
 enum status plan_new(struct snapshot *s, const struct plan *before, struct plan_yard *yard,
                      struct plan **out, struct problem *why) MUST_USE;
+
+/* Prompts of models that name a tokenizer are counted by these; takes the reference over. May be NULL,
+ * and is that of `before` for a patch. Before the plan is handed to a loop. */
+void plan_count_by(struct plan *p, struct vocabulary_set *vocabularies);
 
 /* Completes it with the view of the same snapshot, whose reference it takes over. */
 void plan_bind(struct plan *p, struct live_view *view);

@@ -10,8 +10,9 @@ struct plan {
     struct tls_context **tls; /* of each backend, NULL for http */
     size_t n_backends;
     atomic_int refs;
-    struct plan_yard *yard; /* borrowed */
-    struct plan *next;      /* in the yard */
+    struct vocabulary_set *vocabularies; /* one reference; NULL: none */
+    struct plan_yard *yard;              /* borrowed */
+    struct plan *next;                   /* in the yard */
 };
 
 /* The connections of this loop to one backend; shared by the leases that know it unchanged. */

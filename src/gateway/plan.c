@@ -28,6 +28,7 @@ static void plan_free(struct plan *p) {
     for (size_t i = 0; i < p->n_backends; i++)
         tls_unref(p->tls[i]);
     free(p->tls);
+    vocabulary_set_unref(p->vocabularies);
     live_view_unref(p->view);
     free(p);
 }
@@ -43,6 +44,7 @@ enum status plan_new(struct snapshot *s, const struct plan *before, struct plan_
     if (before && snapshot_is_patch_of(s, before->view->snapshot)) {
         for (size_t i = 0; i < p->n_backends; i++)
             p->tls[i] = before->tls[i] ? tls_ref(before->tls[i]) : NULL;
+        p->vocabularies = vocabulary_set_ref(before->vocabularies);
     } else {
         st = read_trust(p, backends, why);
     }
@@ -51,6 +53,11 @@ enum status plan_new(struct snapshot *s, const struct plan *before, struct plan_
     else
         plan_free(p);
     return st;
+}
+
+void plan_count_by(struct plan *p, struct vocabulary_set *vocabularies) {
+    vocabulary_set_unref(p->vocabularies);
+    p->vocabularies = vocabularies;
 }
 
 void plan_bind(struct plan *p, struct live_view *view) {

@@ -27,6 +27,7 @@ enum {
     TPM_MAX = 10 * 1000 * 1000,
     WEIGHT_MAX_MILLI = 1000 * 1000,
     SIZE_MAX_UNITS = 100 * 1000,
+    TOKENIZER_PATH_MAX = 4096,
 };
 
 bool sku_is_provisioned(enum sku sku) {
@@ -183,6 +184,8 @@ static void read_model(struct catalog *c, struct fields *f, struct model *m, boo
     read_standard_unit(f, m);
     fields_i64(f, "latencyTargetTps", 0, 100000, &m->latency_target_tps);
     fields_i64(f, "maxContextTokens", 0, INT32_MAX, &m->max_context_tokens);
+    if (fields_str(f, "tokenizer", 0, TOKENIZER_PATH_MAX, &m->tokenizer))
+        m->tokenizer = arena_str(c->arena, m->tokenizer);
     if (fields_str(f, "source", 0, 200, &m->source))
         m->source = arena_str(c->arena, m->source);
     if (fields_str(f, "date", 0, 40, &m->date))

@@ -91,6 +91,13 @@ const struct vocabulary *token_cache_vocabulary(const struct token_cache *c) {
     return &c->v;
 }
 
+void token_cache_move(struct token_cache *c, const struct vocabulary *v) {
+    if (LIKELY(c->v.head == v->head))
+        return;
+    assert(vocabulary_identity(&c->v) == vocabulary_identity(v));
+    c->v = *v;
+}
+
 /* --- units --- */
 
 static inline uint64_t load64(const char *p) {

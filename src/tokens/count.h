@@ -22,6 +22,9 @@ void token_cache_free(struct token_cache *c); /* accepts NULL */
 
 const struct vocabulary *token_cache_vocabulary(const struct token_cache *c);
 
+/* The same vocabulary (vocabulary_identity), whose block is at another place from now on. */
+void token_cache_move(struct token_cache *c, const struct vocabulary *v);
+
 /*
  * The number of tokens. About 10 ns a word when the cache knows the text's words, linear in the
  * text's length whatever it is; the worst found took 0.5 us a byte.

@@ -160,6 +160,7 @@ static struct encoding_counter *counter_of(struct prompt_counters *c, const stru
         memmove(all + i, all + i + 1, (size_t)(last - i) * sizeof *all);
     }
     all[last] = found;
+    token_cache_move(found.cache, v);
     return &all[last];
 }
 

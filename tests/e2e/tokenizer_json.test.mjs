@@ -8,6 +8,9 @@ import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { Tokenizer } from '@anush008/tokenizers';
 import { get_encoding } from 'tiktoken';
+import {
+    answerBytes, chatCall, completionOf, deployment, fakeBackend, resourceSet, spawnGateway, tempFolder, until,
+} from './support.mjs';
 import { drawer, tokenize } from './texts.mjs';
 
 const top = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
@@ -205,6 +208,59 @@ test('cl100k_base in the form of Llama 3 counts as tiktoken does', async () => {
     const texts = Array.from({ length: N_RANDOM }, draw);
     await compare(file, texts, texts.map((t) => Array.from(oracle.encode_ordinary(t))));
     oracle.free();
+});
+
+describe('a model of the catalog with a tokenizer', () => {
+    // Never the same twice: the beginning of a prompt that came before may cost nothing.
+    let nTexts = 0;
+    const nextText = () => `${++nTexts}. ` + 'tokenize_the_prompt <think> of 1234 models, 共和国 です '.repeat(40);
+    const ownModel = (tokenizer) => ({
+        id: '/providers/Weir.Capacity/models/OpenAI.gpt-4o.2024-08-06', properties: { tokenizer },
+    });
+    const resources = (url, tokenizer) => [...resourceSet([url], [deployment('ptu')]), ...(tokenizer ? [ownModel(tokenizer)] : [])];
+    // What a call with this text is thought to cost on arrival, in tokens: the framing and one token of answer, 3 each, besides.
+    async function assertCounted(gateway, count) {
+        const text = nextText();
+        const seen = gateway.lines().length;
+        const response = await chatCall(gateway, { messages: [{ role: 'user', content: text }], max_tokens: 1 });
+        assert.equal(response.status, 200, await response.text());
+        const framing = 3 + 1 + 3; // the message, its role, and the beginning of the answer
+        assert.equal((await gateway.settled(seen + 1)).at(-1).estimateMt / 1000 - 3, await count(text) + framing);
+    }
+    const by = (file) => async (text) => (await truth(file, [text]))[0].length;
+
+    test('has its prompts counted by it, and by another file after a reload', async (t) => {
+        const backend = await fakeBackend(t, (r) => r.write(answerBytes(JSON.stringify(completionOf('x', null)))));
+        const small = write('small.json', tokenizerJson({ merges: merges.slice(0, 50), pre_tokenizer: byteLevel(true) }));
+        const large = write('large.json', tokenizerJson({ merges, pre_tokenizer: families['Qwen 2'], added }));
+        const gateway = await spawnGateway(t, { resources: resources(backend.url, small) });
+        await assertCounted(gateway, by(small));
+        assert.ok(await gateway.configure(resources(backend.url, large)), gateway.stderr());
+        await assertCounted(gateway, by(large));
+        // The same path with other content.
+        writeFileSync(large, readFileSync(small));
+        assert.ok(await gateway.configure(resources(backend.url, large)), gateway.stderr());
+        await assertCounted(gateway, by(small));
+        assert.ok(await gateway.configure(resources(backend.url)), gateway.stderr());
+        const oracle = get_encoding('o200k_base');
+        await assertCounted(gateway, (text) => oracle.encode_ordinary(text).length);
+        oracle.free();
+    });
+
+    test('that cannot be read refuses the configuration, and the old one stays', async (t) => {
+        const backend = await fakeBackend(t, (r) => r.write(answerBytes(JSON.stringify(completionOf('x', null)))));
+        const good = write('good.json', tokenizerJson({ merges, pre_tokenizer: byteLevel(true) }));
+        const bad = write('bad.json', '{"model":\n{"type":"Unigram"}}');
+        const gateway = await spawnGateway(t, { resources: resources(backend.url, good) });
+        assert.equal(await gateway.configure(resources(backend.url, bad)), false);
+        assert.match(gateway.stderr(), /bad\.json:2: model\.type is "Unigram"/);
+        assert.equal(await gateway.configure(resources(backend.url, path.join(folder, 'nowhere.json'))), false);
+        assert.match(gateway.stderr(), /nowhere\.json: .*No such file/);
+        await assertCounted(gateway, by(good));
+        const none = await spawnGateway(t, { resources: resources(backend.url, bad), folder: tempFolder(t), mayFail: true });
+        await until(() => none.hasEnded());
+        assert.match(none.stderr(), /bad\.json:2: /);
+    });
 });
 
 test('a file that cannot be used is refused with its name, the line and what is understood', async () => {

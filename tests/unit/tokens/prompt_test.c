@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "support/random.h"
+#include "support/slow_merges.h"
 #include "tokens/count.h"
 #include "tokens/estimate.h"
 #include "tokens/prompt.h"
@@ -187,6 +188,73 @@ static void counts_a_part_of_what_is_too_long(void **state) {
     buf_destroy(&text);
 }
 
+/* --- models that bring their own vocabulary --- */
+
+static struct slow_merges slow;
+
+/* One with a single merge of an `a` and that byte. */
+static void make_own(struct buf *block, unsigned char byte, struct vocabulary *v) {
+    struct vocabulary_fault fault;
+    struct problem why;
+    buf_init(block, 64 << 20);
+    merges_init(&slow);
+    merges_add(&slow, 'a', byte);
+    struct vocabulary_source source = {.pattern = PATTERN_GPT2,
+                                       .tokens = slow.tokens,
+                                       .ids = slow.ids,
+                                       .n_tokens = slow.n_tokens,
+                                       .merges = slow.merges,
+                                       .n_merges = slow.n_merges};
+    assert_int_equal(vocabulary_compile(block, &source, &fault, &why), ST_OK);
+    assert_int_equal(vocabulary_open(v, block->p, block->len, &why), ST_OK);
+}
+
+static int64_t own_count(const struct vocabulary *v, struct str text, bool is_exact) {
+    struct prompt_tally t;
+    struct prompt_how how = {.budget = PROMPT_BUDGET, .custom = v};
+    prompt_begin(&t, counters, prompt_rules_find(STR("llama")), &how);
+    prompt_add(&t, text);
+    assert_int_equal(t.is_exact, is_exact);
+    return t.tokens;
+}
+
+static void counts_by_the_model_s_own_vocabulary(void **state) {
+    (void)state;
+    struct buf block;
+    struct vocabulary v;
+    char text[100];
+    struct str whole = {text, sizeof text};
+    memset(text, 'a', sizeof text);
+    make_own(&block, 'a', &v);
+    assert_int_equal(own_count(&v, STR("aaaa b"), true), 4);
+    assert_int_equal(own_count(&v, whole, true), 50);
+    assert_int_equal(own_count(&v, whole, true), 50);
+    assert_int_equal(own_count(NULL, whole, false), tokens_estimate(whole));
+    buf_destroy(&block);
+}
+
+/* More than are remembered at once, each at one place after the other: nothing of one is taken for
+ * another's, or looked for where it was. */
+static void tells_own_vocabularies_apart(void **state) {
+    (void)state;
+    enum { N = PROMPT_VOCABULARIES_MAX + 3 };
+    char text[100];
+    for (size_t i = 0; i < sizeof text; i += 2) {
+        text[i] = 'a';
+        text[i + 1] = 'c';
+    }
+    for (int round = 0; round < 3; round++) {
+        for (unsigned char i = 0; i < N; i++) {
+            struct buf block;
+            struct vocabulary v;
+            make_own(&block, (unsigned char)('b' + i), &v);
+            assert_int_equal(own_count(&v, (struct str){text, sizeof text}, true),
+                             i == 1 ? 50 : 100);
+            buf_destroy(&block);
+        }
+    }
+}
+
 /* --- marks --- */
 
 static const struct siphash_key key = {1, 2};
@@ -360,6 +428,8 @@ int main(void) {
         cmocka_unit_test(counts_by_the_model_and_estimates_without),
         cmocka_unit_test(knows_texts_again_and_never_wrongly),
         cmocka_unit_test(counts_a_part_of_what_is_too_long),
+        cmocka_unit_test(counts_by_the_model_s_own_vocabulary),
+        cmocka_unit_test(tells_own_vocabularies_apart),
         cmocka_unit_test(marks_tell_how_long_beginnings_are_the_same),
         cmocka_unit_test(marks_need_no_vocabulary),
         cmocka_unit_test(threads_share_what_they_know),
