@@ -4,7 +4,10 @@ import { createHmac, createHash, generateKeyPairSync, sign } from 'node:crypto';
 import https from 'node:https';
 import { after, before, describe, test } from 'node:test';
 import { account, ask, callWith, deploymentBody, makeCertificate, spawnWithAccount, subscription, v } from './control_support.mjs';
-import { spawnGateway, tempFolder, until } from './support.mjs';
+import { spawnGateway, tempFolder, until as waitFor } from './support.mjs';
+
+// A busy machine takes its time.
+const until = (fn, ms = 30000) => waitFor(fn, ms);
 
 const audience = 'api://weir';
 const newKey = (kid) => ({ kid, ...generateKeyPairSync('rsa', { modulusLength: 2048 }) });
