@@ -1,6 +1,7 @@
 #include "cmd/serve.h"
 
 #include "call/call.h"
+#include "call/tokenize.h"
 #include "cmd/load.h"
 #include "cmd/vocabularies.h"
 #include "gateway/counting.h"
@@ -428,6 +429,20 @@ static struct live_view *ops_view(void *arg) {
     return plan_view(a->plan);
 }
 
+static enum status ops_tokenize(void *arg, struct str body, struct buf *out, struct problem *why) {
+    struct app *a = arg;
+    struct tokenize_env env = {
+        .doc = json_doc_new(),
+        .counters = counting_borrow(a->counting),
+        .catalog = snapshot_catalog(plan_view(a->plan)->snapshot),
+        .vocabularies = plan_vocabularies(a->plan),
+    };
+    enum status st = tokenize_answer(&env, body, out, why);
+    counting_give_back(a->counting, env.counters);
+    json_doc_free(env.doc);
+    return st;
+}
+
 static const char *ops_not_ready(void *arg) {
     struct app *a = arg;
     if (a->is_draining)
@@ -679,6 +694,7 @@ static void make_workers(struct app *a) {
     }
     struct ops_source source = {.view = ops_view,
                                 .not_ready = ops_not_ready,
+                                .tokenize = ops_tokenize,
                                 .shards = a->shards,
                                 .n_shards = (size_t)a->n_workers,
                                 .started_s = os_wall_us() / 1000000,

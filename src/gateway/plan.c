@@ -90,3 +90,7 @@ void plan_yard_clear(struct plan_yard *yard) {
 struct live_view *plan_view(const struct plan *p) {
     return p->view;
 }
+
+const struct vocabulary_set *plan_vocabularies(const struct plan *p) {
+    return p->vocabularies;
+}

@@ -232,12 +232,30 @@ static void put_debug(const struct live_view *v, int64_t now_ns, struct buf *out
 
 /* --- the listener --- */
 
+static void tokenize(struct ops *o, struct exchange *x, struct str method) {
+    struct problem why = {0};
+    struct buf page;
+    enum status st = ST_METHOD_NOT_ALLOWED;
+    buf_init(&page, PAGE_MAX);
+    if (str_eq(method, STR("POST")))
+        st = o->source.tokenize(o->source.arg, exchange_body(x), &page, &why);
+    if (st == ST_OK)
+        exchange_reply(x, 200, STR("application/json"), buf_view(&page));
+    else
+        exchange_reply_error(x, st, why.message[0] ? &why : NULL);
+    buf_destroy(&page);
+}
+
 static void on_request(void *arg, struct exchange *x) {
     struct ops *o = arg;
     const struct http_head *head = exchange_head(x);
     struct str path = head->target;
     if (memchr(path.p, '?', path.n))
         path.n = (size_t)((const char *)memchr(path.p, '?', path.n) - path.p);
+    if (str_eq(path, STR("/tokenize"))) {
+        tokenize(o, x, head->method);
+        return;
+    }
     if (!str_eq(head->method, STR("GET")) && !str_eq(head->method, STR("HEAD"))) {
         exchange_reply_error(x, ST_METHOD_NOT_ALLOWED, NULL);
         return;
@@ -260,8 +278,8 @@ static void on_request(void *arg, struct exchange *x) {
     } else {
         struct problem why;
         enum status st = problem_set(&why, ST_NOT_FOUND, STR(""),
-                                     "This listener has /healthz, /readyz, /metrics and "
-                                     "/debug/deployments.");
+                                     "This listener has /healthz, /readyz, /metrics, "
+                                     "/debug/deployments and /tokenize.");
         exchange_reply_error(x, st, &why);
     }
     buf_destroy(&page);
@@ -277,7 +295,7 @@ static const struct server_handler handler = {NULL, on_request, on_gone, on_gone
 struct ops *ops_new(struct loop *l, const struct ops_source *source) {
     struct ops *o = xcalloc(1, sizeof *o);
     o->source = *source;
-    struct server_limits limits = {.n_connections = 200, .body_bytes = 4096};
+    struct server_limits limits = {.n_connections = 200, .body_bytes = OPS_BODY_MAX};
     o->server = server_new(l, &limits, &handler, o);
     return o;
 }

@@ -11,13 +11,19 @@
  * GET /readyz             200 while it takes calls, else 503 with the reason
  * GET /metrics            Prometheus text
  * GET /debug/deployments  JSON: level, finish mark and counters of each deployment, exact
+ * POST /tokenize          JSON: the tokens of a text or a chat, for a model; see call/tokenize.h
  */
 struct ops;
 
+/* The longest body: counting goes on in the loop, and takes a millisecond for so much. */
+enum { OPS_BODY_MAX = 64 << 10 };
+
 /* Where the numbers come from; all called on the loop of the listener. */
 struct ops_source {
-    struct live_view *(*view)(void *arg);      /* borrowed */
-    const char *(*not_ready)(void *arg);       /* NULL when ready */
+    struct live_view *(*view)(void *arg); /* borrowed */
+    const char *(*not_ready)(void *arg);  /* NULL when ready */
+    /* Appends the answer of POST /tokenize. */
+    enum status (*tokenize)(void *arg, struct str body, struct buf *out, struct problem *why);
     const struct metrics_shard *const *shards; /* borrowed, one per loop */
     size_t n_shards;
     int64_t started_s; /* wall clock */

@@ -5,7 +5,7 @@ import path from 'node:path';
 import { describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { get_encoding } from 'tiktoken';
-import { runWeir } from './support.mjs';
+import { resourceSet, runWeir, spawnGateway } from './support.mjs';
 import { drawer, tokenize } from './texts.mjs';
 
 const top = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
@@ -146,4 +146,26 @@ test('what is wrong is told, with the line', async () => {
     const { code, stdout } = await runWeir(['tokenize', '--help']);
     assert.equal(code, 0);
     assert.match(stdout, /--jsonl/);
+});
+
+test('POST /tokenize of the operations listener answers as weir tokenize does, and charges nobody', async (t) => {
+    const gateway = await spawnGateway(t, { resources: resourceSet(['http://127.0.0.1:9']) });
+    const ask = async (body, method = 'POST') => {
+        const response = await fetch(`${gateway.opsUrl}/tokenize`, { method, body: method === 'POST' ? body : undefined });
+        return { status: response.status, body: await response.json() };
+    };
+    const oracle = get_encoding('o200k_base');
+    const prompt = 'Hello, 共和国 world';
+    const ids = Array.from(oracle.encode_ordinary(prompt));
+    const text = await ask(JSON.stringify({ model: 'gpt-4o', prompt }));
+    assert.equal(text.status, 200);
+    assert.deepEqual({ ...text.body, max_model_len: 0 }, { count: ids.length, max_model_len: 0, tokens: ids, exact: true });
+    const chat = await ask(JSON.stringify({ model: 'gpt-4o-mini', messages: [{ role: 'user', content: prompt }] }));
+    assert.equal(chat.body.count, ids.length + 7);
+    assert.equal((await ask(JSON.stringify({ model: 'nobody', prompt }))).status, 404);
+    assert.equal((await ask('{"model":')).status, 400);
+    assert.equal((await ask('', 'GET')).status, 405);
+    assert.equal((await ask(JSON.stringify({ model: 'gpt-4o', prompt: 'x'.repeat(70000) }))).status, 413);
+    assert.equal((await gateway.debug('ptu')).chargedMt, 0);
+    oracle.free();
 });
