@@ -228,7 +228,8 @@ void text_memory_keep_place(struct text_memory *m, struct text_hash place,
                       (chain->n_wanted == PREFIX_FIRST ? FLAG_FIRST_BLOCK : 0) |
                       (at + more < n ? FLAG_HAS_MORE : 0),
         };
-        memcpy(v.marks, marks + at, more * sizeof *marks);
+        if (more)
+            memcpy(v.marks, marks + at, more * sizeof *marks);
         at += more;
         /* Its own entry if it has one, else by turns of what is written here. */
         struct place_entry *set = place_set(m, h);

@@ -358,9 +358,9 @@ static enum status chain_text(struct prompt_tally *t, struct prefix_chain *chain
     TRY(buf_status(&c->cutter.cuts));
     const uint32_t *cuts = (const uint32_t *)(const void *)c->cutter.cuts.p;
     TRY(chain_cut_text(chain, p, cuts + p->first_cut, marks));
+    const char *made = marks->len > before ? marks->p + before : NULL;
     if (is_kept)
-        text_memory_keep_place(c->memory, place, chain,
-                               (const uint64_t *)(const void *)(marks->p + before),
+        text_memory_keep_place(c->memory, place, chain, (const uint64_t *)(const void *)made,
                                (marks->len - before) / sizeof(uint64_t));
     return ST_OK;
 }
