@@ -301,12 +301,13 @@ static void *run_thread(void *arg) {
 
 enum status control_start(struct control *c, struct loop *loop, const char *host, int *port,
                           struct problem *why) {
-    c->loop = loop;
-    c->door = door_new(c, loop);
+    c->host_loop = loop;
+    c->loop = loop_new();
+    c->door = door_new(c, c->loop);
     TRY(door_listen(c->door, host, port, c->tls, why));
     struct tls_context *outside;
     TRY(tls_client_new(NULL, true, &outside, why));
-    c->notices = notices_new(loop, outside, c->webhook_hosts);
+    c->notices = notices_new(c->loop, outside, c->webhook_hosts);
     tls_unref(outside);
     c->port = *port;
     control_publish_trust(c);
@@ -314,8 +315,9 @@ enum status control_start(struct control *c, struct loop *loop, const char *host
     int rc = pthread_create(&c->thread, NULL, run_thread, c);
     assert(rc == 0);
     c->is_running = true;
-    issuers_start(c->issuers, loop);
+    issuers_start(c->issuers, c->loop);
     upkeep_start(c);
+    host_start(c);
     return ST_OK;
 }
 
@@ -344,13 +346,8 @@ static void join_thread(void *arg) {
     pthread_join(c->thread, NULL);
 }
 
-static void on_ended(struct control *c) {
-    c->is_running = false;
-    c->stopped(c->stopped_arg);
-}
-
 static void on_upkeep_ended(struct control *c) {
-    door_end(c->door, on_ended);
+    door_end(c->door, host_stop);
 }
 
 static void on_joined(void *arg) {
@@ -360,9 +357,7 @@ static void on_joined(void *arg) {
     upkeep_end(c, on_upkeep_ended);
 }
 
-void control_stop(struct control *c, void (*done)(void *arg), void *arg) {
-    c->stopped = done;
-    c->stopped_arg = arg;
+void control_end(struct control *c) {
     pthread_mutex_lock(&c->lock);
     c->must_end = true;
     pthread_cond_signal(&c->wake);
@@ -377,6 +372,8 @@ void control_close(struct control *c) {
     door_free(c->door);
     notices_free(c->notices);
     issuers_free(c->issuers);
+    if (c->loop)
+        loop_free(c->loop);
     arm_free(c->arm);
     arm_changes_destroy(&c->changes);
     store_close(c->store);

@@ -76,7 +76,7 @@ enum status control_documents(struct control *c, struct buf *out, struct problem
 /* What accounts show as their endpoint from now on, when it is known late. Before control_start. */
 void control_set_data_url(struct control *c, const char *url);
 
-/* Listens on `loop` and starts the thread; the first documents are in force. `*port` 0 takes a free one. */
+/* Listens, on a loop of its own, and starts its threads; `loop` is the host's, on which it is stopped; the first documents are in force. `*port` 0 takes a free one. */
 enum status control_start(struct control *c, struct loop *loop, const char *host, int *port,
                           struct problem *why) MUST_USE;
 

@@ -136,7 +136,9 @@ struct control {
     struct trust *trust;
     _Atomic(int64_t) trust_generation; /* changes with it */
 
-    struct loop *loop;
+    struct loop *loop;      /* owned; our own */
+    struct loop *host_loop; /* of control_start; see host.c */
+    pthread_t loop_thread;
     struct door *door;
     struct notices *notices;
     pthread_t thread;
@@ -158,6 +160,7 @@ struct control {
     struct json_doc *doc;
     struct arm_changes changes;
     struct buf principals, operators; /* scratch */
+    int64_t keep_by_ms;               /* when the rows in `changes` are kept at the latest */
     bool is_store_open;               /* a transaction is */
     bool has_new_grants;              /* roles or principals have changed */
 };
@@ -187,5 +190,14 @@ enum status principals_find(struct control *c, struct str app_id, struct princip
 enum status principals_put(struct control *c, const struct principal *p,
                            struct problem *why) MUST_USE;
 void principals_answer(struct control *c, struct errand *a);
+
+/* host.c: between our own loop and the host's. */
+void host_start(struct control *c); /* a thread runs our loop from here on */
+void host_stop(struct control *c);  /* on our loop: nothing is left to do; tells who stopped us */
+
+/* control.c: on our loop, what control_stop and control_reload order. */
+void control_end(struct control *c);
+void upkeep_reload(struct control *c,
+                   void (*done)(void *arg, enum status st, const struct problem *why), void *arg);
 
 #endif

@@ -521,12 +521,27 @@ static void add_health(void *to, const struct arm_health *h) {
     kept->error = arena_str(&e->health_texts, h->error);
 }
 
-/* What the data plane's loops know is asked for here, where its registry lives, and goes along. */
-static void take_health(struct errand *e) {
-    const struct control_host *host = &e->door->control->host;
+static void on_health(void *arg) {
+    struct errand *e = arg;
+    if (e->exchange)
+        send_to_thread(e);
+    else
+        errand_free(e);
+}
+
+/* On the host's loop, where its registry lives. */
+static void gather_health(void *arg) {
+    struct errand *e = arg;
+    struct control *c = e->door->control;
+    c->host.health(c->host.arg, add_health, e);
+    loop_post(c->loop, on_health, e);
+}
+
+/* What the data plane's loops know is asked for there, and goes along to the thread. */
+static void send_with_health(struct errand *e) {
     e->health_capacity = 16;
     e->health = xcalloc(e->health_capacity, sizeof *e->health);
-    host->health(host->arg, add_health, e);
+    loop_post(e->door->control->host_loop, gather_health, e);
 }
 
 /* The caller is known: to whoever answers it. */
@@ -550,8 +565,9 @@ static void dispatch(struct errand *e) {
         return;
     }
     if (e->method == ARM_GET && is_pool_path(path))
-        take_health(e);
-    send_to_thread(e);
+        send_with_health(e);
+    else
+        send_to_thread(e);
 }
 
 static void authenticate(struct errand *e);

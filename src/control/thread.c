@@ -9,7 +9,9 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { GIVES_WAY = 5, DOCUMENTS_MAX = 1 << 30, SEALED_MAX = 16 << 20 };
+/* KEEP_MS: how long what is true in memory, and would be found out again at the next start, may wait
+ * for the next commit. */
+enum { GIVES_WAY = 5, DOCUMENTS_MAX = 1 << 30, SEALED_MAX = 16 << 20, KEEP_MS = 1000 };
 
 static int64_t now_ms(void) {
     return os_wall_us() / 1000;
@@ -148,6 +150,28 @@ static void refuse_busy(struct errand *e, const struct problem *why) {
     e->answer.retry_after_s = 1;
 }
 
+/* Puts memory in force. The rows that tell so are kept with the next change, or a second later: a
+ * process that ends before finds out again when it starts (control_documents). */
+static enum status obey(struct control *c, struct problem *why) {
+    struct buf documents;
+    struct arm_news news;
+    buf_init(&documents, DOCUMENTS_MAX);
+    uint64_t version = arm_news(c->arm, &documents, &news);
+    enum status st = buf_status(&documents);
+    if (st == ST_OK) {
+        buf_reserve_slack(&documents, 0, JSON_PADDING);
+        struct control_news told = {news.is_all, buf_view(&documents), news.accounts,
+                                    news.n_accounts};
+        st = c->host.obey(c->host.arg, &told, why);
+    }
+    buf_destroy(&documents);
+    if (st != ST_OK)
+        return st;
+    arm_acting(c->arm, version, now_ms(), &c->changes);
+    c->keep_by_ms = now_ms() + KEEP_MS;
+    return ST_OK;
+}
+
 /* Memory is ahead of the disk: back to what the disk has. */
 static void fall_back(struct control *c, struct list *batch, const struct problem *why) {
     struct problem again = {0};
@@ -167,6 +191,9 @@ static void fall_back(struct control *c, struct list *batch, const struct proble
         fprintf(stderr, "weir: control plane: the database cannot be read: %s\n", again.message);
         arm_free(c->arm);
         c->arm = NULL;
+    } else if (obey(c, &again) != ST_OK) {
+        fprintf(stderr, "weir: control plane: what is stored is not in force: %s: %s\n",
+                again.target, again.message);
     }
 }
 
@@ -208,25 +235,8 @@ static void run_arm(struct control *c, struct errand *e) {
     arm_handle(c->arm, &q, &e->answer, &c->changes);
 }
 
-/* Puts memory in force, and writes down that it is. */
-static enum status obey(struct control *c, struct problem *why) {
-    struct buf documents;
-    struct arm_news news;
-    buf_init(&documents, DOCUMENTS_MAX);
-    uint64_t version = arm_news(c->arm, &documents, &news);
-    enum status st = buf_status(&documents);
-    if (st == ST_OK) {
-        buf_reserve_slack(&documents, 0, JSON_PADDING);
-        struct control_news told = {news.is_all, buf_view(&documents), news.accounts,
-                                    news.n_accounts};
-        st = c->host.obey(c->host.arg, &told, why);
-    }
-    buf_destroy(&documents);
-    if (st != ST_OK)
-        return st;
-    arm_acting(c->arm, version, now_ms(), &c->changes);
-    TRY(control_keep(c, why));
-    return control_commit(c, why);
+static size_t count_rows(const struct control *c) {
+    return c->changes.n + c->changes.n_audits;
 }
 
 static void run_batch(struct control *c, struct list *batch) {
@@ -235,6 +245,7 @@ static void run_batch(struct control *c, struct list *batch) {
     bool needs_snapshot = false;
     LIST_EACH (batch, it) {
         struct errand *e = CONTAINER_OF(it, struct errand, link);
+        size_t n_rows = count_rows(c);
         if (st != ST_OK)
             break;
         if (e->kind == ERRAND_ARM)
@@ -242,7 +253,8 @@ static void run_batch(struct control *c, struct list *batch) {
         else
             principals_answer(c, e);
         needs_snapshot |= e->answer.needs_snapshot;
-        st = control_keep(c, &why);
+        if (count_rows(c) > n_rows) /* else no reader waits for the disk */
+            st = control_keep(c, &why);
     }
     if (st == ST_OK)
         st = control_commit(c, &why);
@@ -298,8 +310,13 @@ void control_run(struct control *c) {
     while (take_batch(c, due_ms, &batch)) {
         if (!list_is_empty(&batch))
             run_batch(c, &batch);
+        size_t n_rows = count_rows(c);
         due_ms = c->arm ? arm_tick(c->arm, now_ms(), &c->changes) : INT64_MAX;
-        if (control_keep(c, &why) != ST_OK || control_commit(c, &why) != ST_OK)
+        if (n_rows > 0 && count_rows(c) == n_rows && now_ms() < c->keep_by_ms)
+            due_ms = i64_min(due_ms, c->keep_by_ms);
+        else if (control_keep(c, &why) != ST_OK || control_commit(c, &why) != ST_OK)
             fall_back(c, &batch, &why);
     }
+    if (control_keep(c, &why) != ST_OK || control_commit(c, &why) != ST_OK)
+        fprintf(stderr, "weir: control plane: %s\n", why.message);
 }

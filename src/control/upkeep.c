@@ -202,8 +202,8 @@ void upkeep_rotate(struct control *c, struct errand *e) {
         begin(c, false);
 }
 
-void control_reload(struct control *c,
-                    void (*done)(void *arg, enum status st, const struct problem *why), void *arg) {
+void upkeep_reload(struct control *c,
+                   void (*done)(void *arg, enum status st, const struct problem *why), void *arg) {
     struct upkeep *u = &c->upkeep;
     u->reloaded = done;
     u->reloaded_arg = arg;

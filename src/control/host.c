@@ -1,0 +1,90 @@
+/* host.c - the way between our own loop and the first of the data plane, on which we are started and ended. */
+#include "control/control_private.h"
+
+#include "base/buf.h"
+#include "os/os.h"
+
+#include <stdlib.h>
+
+/*
+ * The listener has a thread of its own beside the control thread: to decrypt a request, to check its
+ * token and to encrypt the answer takes a quarter of a millisecond (two cores, 22 November 2026), for
+ * which no call should wait. It gives way to the loops of the data plane, by less than the control
+ * thread does: what it has to do is short, and clients wait for it.
+ */
+enum { GIVES_WAY = 3 };
+
+static void *run_loop(void *arg) {
+    struct control *c = arg;
+    os_thread_give_way(GIVES_WAY);
+    loop_run(c->loop);
+    return NULL;
+}
+
+void host_start(struct control *c) {
+    int rc = pthread_create(&c->loop_thread, NULL, run_loop, c);
+    assert(rc == 0);
+}
+
+/* --- the end --- */
+
+static void begin_end(void *arg) {
+    control_end(arg);
+}
+
+void control_stop(struct control *c, void (*done)(void *arg), void *arg) {
+    c->stopped = done;
+    c->stopped_arg = arg;
+    loop_post(c->loop, begin_end, c);
+}
+
+/* On the host's loop. Ours has nothing to do but what was posted to it before, so this is short. */
+static void on_ended(void *arg) {
+    struct control *c = arg;
+    loop_stop(c->loop);
+    pthread_join(c->loop_thread, NULL);
+    c->is_running = false;
+    c->stopped(c->stopped_arg);
+}
+
+void host_stop(struct control *c) {
+    loop_post(c->host_loop, on_ended, c);
+}
+
+/* --- reading files anew --- */
+
+/* An order to do so, on its way there and back. */
+struct reload {
+    struct control *control;
+    void (*done)(void *arg, enum status st, const struct problem *why);
+    void *arg;
+    enum status st;
+    struct problem why;
+};
+
+/* On the host's loop. */
+static void tell_reloaded(void *arg) {
+    struct reload *r = arg;
+    r->done(r->arg, r->st, &r->why);
+    free(r);
+}
+
+static void on_reloaded(void *arg, enum status st, const struct problem *why) {
+    struct reload *r = arg;
+    r->st = st;
+    if (why)
+        r->why = *why;
+    loop_post(r->control->host_loop, tell_reloaded, r);
+}
+
+static void begin_reload(void *arg) {
+    struct reload *r = arg;
+    upkeep_reload(r->control, on_reloaded, r);
+}
+
+void control_reload(struct control *c,
+                    void (*done)(void *arg, enum status st, const struct problem *why), void *arg) {
+    struct reload *r = xcalloc(1, sizeof *r);
+    *r = (struct reload){.control = c, .done = done, .arg = arg};
+    loop_post(c->loop, begin_reload, r);
+}
