@@ -171,8 +171,8 @@ static enum status open_all(struct control *c, const struct control_settings *se
                                                    : CERTIFICATE_SERVER_DAYS * INT64_C(86400);
     TRY(vault_open(c->folder, names, n, validity_s, os_wall_us() / 1000000, &c->vault, why));
     c->has_vault = true;
-    TRY(issuers_new(settings->issuers ? settings->issuers : "", on_issuers_changed, c, &c->issuers,
-                    why));
+    TRY(issuers_new(settings->issuers ? settings->issuers : "", c->folder, on_issuers_changed, c,
+                    &c->issuers, why));
     struct store_settings store = {.folder = c->folder, .busy_ms = c->busy_ms};
     TRY(store_open(&store, &c->store, why));
     TRY(read_meta(c, &found, why));

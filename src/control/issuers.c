@@ -1,12 +1,15 @@
 #include "control/issuers.h"
 
 #include "control/fetch.h"
+#include "crypto/hash.h"
 #include "identity/issuer.h"
 #include "identity/token.h"
+#include "os/os.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 enum {
     REFRESH_MS = 600000,
@@ -19,7 +22,8 @@ enum {
 
 struct issuer {
     struct issuers *all;
-    char *text; /* owned; `setting` looks into it */
+    char *text;      /* owned; `setting` looks into it */
+    char *kept_path; /* owned: the file of its last good key set */
     struct issuer_setting setting;
     struct tls_context *tls;
     struct buf url, jwks; /* of the key set; the last one that was good */
@@ -102,6 +106,61 @@ static bool is_usable(const struct issuer *i, struct str jwks, struct problem *w
     return st == ST_OK;
 }
 
+/* --- the key set in the data folder --- */
+
+struct keeping {
+    char *path;
+    struct buf text;
+    enum status st;
+    struct problem why;
+};
+
+static void keep_work(void *arg) {
+    struct keeping *k = arg;
+    k->st = os_replace_file(k->path, buf_view(&k->text), &k->why);
+}
+
+static void keep_done(void *arg) {
+    struct keeping *k = arg;
+    if (k->st != ST_OK)
+        fprintf(stderr, "weir: warning: %s: %s\n", k->path, k->why.message);
+    buf_destroy(&k->text);
+    free(k->path);
+    free(k);
+}
+
+/* Off the loop, with copies: it may outlive the issuer. */
+static void keep(const struct issuer *i) {
+    struct keeping *k = xcalloc(1, sizeof *k);
+    k->path = str_dup(str_of(i->kept_path));
+    buf_init(&k->text, ISSUER_DOCUMENT_MAX);
+    buf_str(&k->text, buf_view(&i->jwks));
+    loop_work(i->all->loop, keep_work, keep_done, k);
+}
+
+/* What cannot be read or used is as good as nothing: the issuer is about to be asked. */
+static void recall(struct issuer *i) {
+    struct problem why;
+    struct buf text;
+    buf_init(&text, ISSUER_DOCUMENT_MAX);
+    if (access(i->kept_path, F_OK) == 0 && os_read_file(i->kept_path, &text, 0, &why) == ST_OK &&
+        text.len && is_usable(i, buf_view(&text), &why))
+        buf_str(&i->jwks, buf_view(&text));
+    buf_destroy(&text);
+}
+
+static char *kept_path(const char *folder, struct str issuer) {
+    uint8_t hash[SHA256_SIZE];
+    size_t n = strlen(folder) + 40;
+    char *path = xmalloc(n);
+    hash_sha256(issuer, hash);
+    snprintf(path, n, "%s/issuer-%02x%02x%02x%02x%02x%02x%02x%02x.json", folder, hash[0], hash[1],
+             hash[2], hash[3], hash[4], hash[5], hash[6], hash[7]);
+    return path;
+}
+
+/* --- answers again --- */
+
 static void on_keys(void *arg, const struct fetch_answer *a) {
     struct issuer *i = arg;
     struct problem why = {0};
@@ -120,6 +179,7 @@ static void on_keys(void *arg, const struct fetch_answer *a) {
     if (!str_eq(buf_view(&i->jwks), a->body)) {
         buf_clear(&i->jwks);
         buf_str(&i->jwks, a->body);
+        keep(i);
         i->all->on_change(i->all->arg);
     }
     end_round(i, REFRESH_MS);
@@ -170,7 +230,8 @@ static enum status new_tls(const struct issuer *i, struct tls_context **out, str
     return st;
 }
 
-static enum status add(struct issuers *all, struct str text, struct problem *why) {
+static enum status add(struct issuers *all, struct str text, const char *folder,
+                       struct problem *why) {
     if (all->n == TRUST_ISSUERS_MAX - 1) /* one is our own */
         return problem_set(why, ST_BAD_REQUEST, STR("oidc-issuer"), "at most %d are trusted",
                            TRUST_ISSUERS_MAX - 1);
@@ -189,11 +250,13 @@ static enum status add(struct issuers *all, struct str text, struct problem *why
             return problem_set(why, ST_BAD_REQUEST, STR("oidc-issuer"), "names %.*s twice",
                                STR_ARG(i->setting.issuer));
     }
+    i->kept_path = kept_path(folder, i->setting.issuer);
+    recall(i);
     return new_tls(i, &i->tls, why);
 }
 
-enum status issuers_new(const char *settings, void (*on_change)(void *arg), void *arg,
-                        struct issuers **out, struct problem *why) {
+enum status issuers_new(const char *settings, const char *folder, void (*on_change)(void *arg),
+                        void *arg, struct issuers **out, struct problem *why) {
     struct issuers *all = xcalloc(1, sizeof *all);
     struct str rest = str_of(settings), text;
     enum status st = ST_OK;
@@ -203,7 +266,7 @@ enum status issuers_new(const char *settings, void (*on_change)(void *arg), void
     atomic_init(&all->refs, 1);
     while (st == ST_OK && str_cut(&rest, ',', &text)) {
         if (str_trim(text).n)
-            st = add(all, text, why);
+            st = add(all, text, folder, why);
     }
     if (st != ST_OK) {
         issuers_free(all);
@@ -263,6 +326,7 @@ static void unref(struct issuers *all) {
         buf_destroy(&i->url);
         buf_destroy(&i->jwks);
         free(i->text);
+        free(i->kept_path);
     }
     free(all->items);
     free(all);

@@ -13,16 +13,18 @@
  * for the key set alone when the setting names its URL: at the start, every ten minutes, and when a token
  * names a key that it is not known to have, for that reason at most once a minute. When it does not answer, or
  * answers what cannot be used, the keys that are known stay; it is asked again after 2 s, 4 s, … 60 s. A
- * key that it no longer publishes is forgotten with its next answer.
+ * key that it no longer publishes is forgotten with its next answer. The last key set that was good is also
+ * kept in the data folder (issuer-….json, public keys alone), for a start while the issuer is away.
  *
  * Belongs to one loop, but for what says otherwise.
  */
 struct issuers;
 
-/* `settings`: one a line break or comma, as identity/issuer.h reads them; may be empty. `on_change` is
- * told on the loop that keys have changed. ST_BAD_REQUEST or ST_IO_FAILED (a CA file) in words. */
-enum status issuers_new(const char *settings, void (*on_change)(void *arg), void *arg,
-                        struct issuers **out, struct problem *why) MUST_USE;
+/* `settings`: with commas between them, as identity/issuer.h reads them; may be empty. `folder` is where
+ * key sets are kept. `on_change` is told on the loop that keys have changed. ST_BAD_REQUEST or ST_IO_FAILED
+ * (a CA file) in words. */
+enum status issuers_new(const char *settings, const char *folder, void (*on_change)(void *arg),
+                        void *arg, struct issuers **out, struct problem *why) MUST_USE;
 
 /* Begins to ask them. */
 void issuers_start(struct issuers *all, struct loop *l);

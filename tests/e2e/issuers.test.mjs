@@ -1,9 +1,11 @@
 // issuers.test.mjs - tokens of an outside issuer: believed as long as they are its own, for us, and in time.
 import assert from 'node:assert/strict';
 import { createHmac, createHash, generateKeyPairSync, sign } from 'node:crypto';
+import { readdirSync, writeFileSync } from 'node:fs';
 import https from 'node:https';
+import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { account, ask, callWith, deploymentBody, makeCertificate, spawnWithAccount, subscription, v } from './control_support.mjs';
+import { account, ask, callWith, deploymentBody, makeCertificate, spawnControl, spawnWithAccount, subscription, v } from './control_support.mjs';
 import { spawnGateway, tempFolder, until as waitFor } from './support.mjs';
 
 // A busy machine takes its time.
@@ -251,6 +253,25 @@ describe('its keys', () => {
         await issuer.listen(issuer.port);
         c.gateway.signal('SIGHUP');
         await until(async () => (await manage(c, issuer.token({ oid: guid }))).status === 200, 30000);
+    });
+
+    test('are kept over a restart while it is away', async (t) => {
+        const folder = tempFolder(t);
+        const { c, issuer } = await spawnWithIssuer(t, { folder });
+        const token = issuer.token({ oid: guid });
+        await until(async () => (await manage(c, token)).status === 200);
+        const kept = await until(() => readdirSync(c.dataDir).find((name) => /^issuer-[0-9a-f]{16}\.json$/.test(name)));
+        await issuer.close();
+        const restart = async (before) => {
+            await before.gateway.stop();
+            return { ...before, ...await spawnControl(t, { folder, args: setting(issuer) }) };
+        };
+        const second = await restart(c);
+        assert.equal((await manage(second, token)).status, 200);
+        assert.equal((await manage(second, issuer.token({ oid: guid }, { key: newKey('first') }))).status, 401);
+        writeFileSync(path.join(c.dataDir, kept), '{"keys": [');
+        const third = await restart(second);
+        assert.equal((await manage(third, token)).status, 401);
     });
 
     test('may come later than the server', async (t) => {
