@@ -185,7 +185,7 @@ static int on_end(llhttp_t *p) {
     struct http_reader *r = reader_of(p);
     r->event = HTTP_EV_END;
     r->in_head = true;
-    r->last_byte = 0;
+    r->has_begun = false;
     return HPE_PAUSED;
 }
 
@@ -304,7 +304,9 @@ static void begin_head(struct http_reader *r) {
     buf_clear(&r->fields);
     r->head = (struct http_head){.fields = (void *)r->fields.p};
     r->trailer_bytes = r->line_bytes = 0;
+    r->last_byte = '\0';
     r->has_line = false;
+    r->has_begun = true;
 }
 
 /* The head is copied first and parsed from the copy, so that all views stand in one place. */
@@ -312,7 +314,7 @@ static enum http_event read_head(struct http_reader *r, struct str *in) {
     enum http_event event = HTTP_EV_MORE;
     while (event == HTTP_EV_MORE && in->n) {
         size_t n;
-        if (r->last_byte == 0)
+        if (!r->has_begun)
             begin_head(r);
         if (!measure_head(r, *in, &n))
             return fail(r, ST_BAD_HTTP, "a header line ends without CR LF or is folded");
@@ -364,7 +366,7 @@ enum http_event http_read_eof(struct http_reader *r) {
 }
 
 bool http_reader_is_idle(const struct http_reader *r) {
-    return r->in_head && r->last_byte == 0 && r->error == ST_OK;
+    return r->in_head && !r->has_begun && r->error == ST_OK;
 }
 
 struct str http_head_find(const struct http_head *h, enum http_name id) {

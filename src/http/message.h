@@ -62,9 +62,10 @@ struct http_reader {
     struct str piece;       /* the body piece of the last HTTP_EV_BODY */
     size_t trailer_bytes;   /* of fields behind the body, which are dropped */
     size_t line_bytes;      /* of the head's line that is not complete */
-    char last_byte;         /* of the head so far; 0 when none has come */
-    bool is_request, in_head, has_line, is_paused; /* has_line: one that is not blank */
-    uint8_t event;                                 /* what a callback saw */
+    char last_byte;         /* of the head so far */
+    bool is_request, is_paused;
+    bool in_head, has_begun, has_line; /* a byte of it has come; a line that is not blank */
+    uint8_t event;                     /* what a callback saw */
 };
 
 /* `head_ceiling` is the most that a head may take, with all its bytes. Owns nothing yet. A shelf may be

@@ -63,6 +63,9 @@ static void reads_the_same_wherever_it_is_cut(void **state) {
          "H:/100::-1 E H:/200:1:2 B:ok E ", false},
         {"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n",
          "H:/200::0 E H:/204::-1 E ", false},
+        /* Any byte may stand in a reason, and be the last of a read. */
+        {"HTTP/1.1 200 a\x80 b\r\nX: 1\r\nContent-Length: 2\r\n\r\nok", "H:/200:1:2 B:ok E ",
+         false},
         /* Some answers end with their head, whatever they say. */
         {"HTTP/1.1 103 Early Hints\r\nContent-Length: 5\r\n\r\nHTTP/1.1 204 No Content\r\n"
          "Transfer-Encoding: chunked\r\n\r\nHTTP/1.1 304 Not Modified\r\nContent-Length: 7\r\n\r\n"
@@ -278,9 +281,25 @@ static void writes_chunk_lines(void **state) {
     }
 }
 
+static void a_nul_is_a_byte_like_others_wherever_the_head_is_cut(void **state) {
+    (void)state;
+    static const char text[] = "HTTP/1.1 200 a\0\0b\r\nX: 1\r\nContent-Length: 2\r\n\r\nok";
+    struct buf whole, out;
+    buf_init(&whole, 4096);
+    buf_init(&out, 4096);
+    read_all(((struct str){text, sizeof text - 1}), sizeof text, false, &whole);
+    for (size_t step = 1; step < sizeof text; step++) {
+        read_all(((struct str){text, sizeof text - 1}), step, false, &out);
+        assert_true(str_eq(buf_view(&out), buf_view(&whole)));
+    }
+    buf_destroy(&whole);
+    buf_destroy(&out);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_the_same_wherever_it_is_cut),
+        cmocka_unit_test(a_nul_is_a_byte_like_others_wherever_the_head_is_cut),
         cmocka_unit_test(refuses_what_two_servers_could_read_differently),
         cmocka_unit_test(refuses_answers_that_are_none),
         cmocka_unit_test(refuses_heads_over_the_ceiling),
