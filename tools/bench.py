@@ -636,12 +636,12 @@ class Bench:
                 middle, low, high = interval(rates)
                 self.row("control", f"{what}, 64 connections", middle, "/s", bar, low, high, is_least=True)
             calls = self.requests_file("calls", 1024)
-            runs = {"busy": [], "rest": []}
+            runs, took = {"busy": [], "rest": []}, []
             for i, order in self.rounds(["rest", "busy"]):
                 for which in order:
                     stop = threading.Event()
                     writer = threading.Thread(target=self.write_steadily, args=(
-                        port, tls, token, sizable, size_of, stop))
+                        port, tls, token, sizable, size_of, stop, took))
                     if which == "busy":
                         writer.start()
                     r = self.weir_load("requests", s.port, calls, "--duration", f"{self.seconds}s")
@@ -651,19 +651,40 @@ class Bench:
                     runs[which].append(r["latency"])
             self.ratios("control", "p99 of calls, with 100 changes a second / without", runs, "p99_us",
                         {("busy", "rest"): 1.25})
+            took.sort()
+            self.row("control", "one change until it is obeyed and answered, p99, meanwhile",
+                     took[len(took) * 99 // 100] * 1000, "ms", 100, note=f"of {len(took):,}")
+        self.swaps()
+
+    def swaps(self):
+        """How long a loop stands still while a snapshot of 1,000 deployments is swapped."""
+        out = subprocess.run(["taskset", "-c", str(GATEWAY_CORE), self.weir, "bench", "swaps", "--swaps",
+                              "50" if self.is_quick else "500"], capture_output=True, text=True, check=True)
+        r = json.loads(out.stdout)
+        self.items["swaps"] = r
+        for kind, what in (("oneAccount", "one account differs"), ("everything", "everything differs")):
+            for which in ("median", "longest"):
+                self.row("control", f"a swap's stall of a loop, {what}, {which}",
+                         r[kind]["stallUs"][which] / 1000, "ms", 1.0 if which == "longest" else None,
+                         note=f"prepared off the loops in {r[kind]['prepareUs']['median'] / 1000:.1f} ms")
 
     @staticmethod
-    def write_steadily(port, tls, token, targets, size_of, stop):
-        """A hundred changes a second over one connection, one after another."""
+    def write_steadily(port, tls, token, targets, size_of, stop, took):
+        """A hundred changes a second over one connection, one after another; `took` gets their seconds."""
         c = http.client.HTTPSConnection("localhost", port, context=tls)
         next_at = time.monotonic()
         for i in itertools.count(len(targets)):
             if stop.is_set():
                 break
+            begin = time.monotonic()
             c.request("PATCH", targets[i % len(targets)], size_of(100000 - i // len(targets) % 2 * 100),
                       {"Authorization": f"Bearer {token}", "Content-Type": "application/json"})
-            if c.getresponse().read() and stop.is_set():
+            answer = c.getresponse()
+            if answer.status != 200:
+                sys.exit(f"bench: a change was answered with {answer.status}: {answer.read()}")
+            if answer.read() and stop.is_set():
                 break
+            took.append(time.monotonic() - begin)
             next_at += 0.01
             stop.wait(max(0, next_at - time.monotonic()))
         c.close()

@@ -2,6 +2,7 @@
 
 #include "cmd/cmd.h"
 #include "cmd/settings.h"
+#include "gateway/counting.h"
 #include "gateway/gateway.h"
 #include "os/os.h"
 #include "json/json.h"
@@ -175,8 +176,10 @@ static struct times times_of(int64_t n) {
 }
 
 static void run(int64_t n_deployments, int64_t n_swaps) {
-    static const struct gateway_settings settings = {
-        .limits = {.head_bytes = 65536, .body_bytes = 1 << 20, .n_connections = 10}, .n_loops = 1};
+    struct gateway_settings settings = {
+        .counting = counting_new(),
+        .limits = {.head_bytes = 65536, .body_bytes = 1 << 20, .n_connections = 10},
+        .n_loops = 1};
     struct swaps s = {.hash = os_random_key(),
                       .loop = loop_new(),
                       .n_accounts = (n_deployments + EACH - 1) / EACH};
@@ -207,6 +210,7 @@ static void run(int64_t n_deployments, int64_t n_swaps) {
     plan_yard_clear(&s.yard);
     snapshot_unref(s.snapshot);
     live_free(s.live);
+    counting_free(settings.counting);
 }
 
 int cmd_bench_swaps(int argc, char **argv) {

@@ -160,9 +160,11 @@ struct control {
     struct json_doc *doc;
     struct arm_changes changes;
     struct buf principals, operators; /* scratch */
-    int64_t keep_by_ms;               /* when the rows in `changes` are kept at the latest */
-    bool is_store_open;               /* a transaction is */
-    bool has_new_grants;              /* roles or principals have changed */
+    struct principal known;           /* who asked last, as long as no principal changes */
+    bool is_known;
+    int64_t keep_by_ms;  /* when the rows in `changes` are kept at the latest */
+    bool is_store_open;  /* a transaction is */
+    bool has_new_grants; /* roles or principals have changed */
 };
 
 /* thread.c */
