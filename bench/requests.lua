@@ -1,6 +1,7 @@
 -- wrk sends the requests of a file in turn: each a line with its length and then its bytes.
--- wrk -s requests.lua URL -- FILE; prints one JSON line when done.
-local requests, n, i = {}, 0, 0
+-- wrk -s requests.lua URL -- FILE; prints one JSON line when done. Eight # in a request become a number that no
+-- other request has had, so that nothing is known of its text.
+local requests, ends, n, i, count = {}, {}, 0, 0, 0
 
 function init(args)
     local file = assert(io.open(args[1], "rb"))
@@ -10,13 +11,19 @@ function init(args)
         file:read(1)
         n = n + 1
         requests[n] = file:read(length)
+        local from, to = requests[n]:find("########", 1, true)
+        if from then
+            requests[n], ends[n] = requests[n]:sub(1, from - 1), requests[n]:sub(to + 1)
+        end
     end
     file:close()
 end
 
 function request()
     i = i % n + 1
-    return requests[i]
+    if not ends[i] then return requests[i] end
+    count = count + 1
+    return requests[i] .. string.format("%08d", count) .. ends[i]
 end
 
 function done(summary, latency, _)

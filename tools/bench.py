@@ -78,13 +78,16 @@ WORDS = ("weir water level river gate flow capacity token stream model answer qu
          "\\\"quoted\\\" line\\nbreak caf\\u00e9 Zürich 東京 hold spill basin").split()
 
 
-def make_body(rng, size, name, is_stream, max_tokens):
+FRESH = "########"  # bench/requests.lua puts another number there in each request
+
+
+def make_body(rng, size, name, is_stream, max_tokens, is_fresh=False):
     """A chat request of exactly `size` bytes."""
     start = (f'{{"model":"{name}","messages":[{{"role":"system","content":"You answer briefly."}},'
              f'{{"role":"user","content":"').encode()
     stream = b',"stream":true' if is_stream else b""
     end = f'"}}],"max_tokens":{max_tokens or rng.randrange(50, 500)},"temperature":0.7'.encode() + stream + b"}"
-    text = b""
+    text = f"{FRESH} ".encode() if is_fresh else b""
     room = size - len(start) - len(end)
     while len(text) < room:
         word = (rng.choice(WORDS) + " ").encode()
@@ -92,10 +95,10 @@ def make_body(rng, size, name, is_stream, max_tokens):
     return start + text + end
 
 
-def make_request(rng, a, d, size, is_stream=False, max_tokens=None):
+def make_request(rng, a, d, size, is_stream=False, max_tokens=None, is_fresh=False):
     """As the official clients send it: half by Azure's paths and api-key, half by v1 and a bearer key."""
     name = f"chat-{d}"
-    body = make_body(rng, size, name, is_stream, max_tokens)
+    body = make_body(rng, size, name, is_stream, max_tokens, is_fresh)
     if (a + d // 2) % 2:
         path = f"/openai/deployments/{name}/chat/completions?api-version=2024-10-21"
         key = f"api-key: {account_key(a)}"
@@ -108,11 +111,11 @@ def make_request(rng, a, d, size, is_stream=False, max_tokens=None):
     return head.encode() + body
 
 
-def make_requests(size, is_stream=False, max_tokens=None):
+def make_requests(size, is_stream=False, max_tokens=None, is_fresh=False):
     rng = random.Random(f"{size} {is_stream}")
     places = [(a, d) for a in range(N_ACCOUNTS) for d in range(DEPLOYMENTS_EACH)]
     rng.shuffle(places)
-    return [make_request(rng, a, d, size, is_stream, max_tokens) for a, d in places]
+    return [make_request(rng, a, d, size, is_stream, max_tokens, is_fresh) for a, d in places]
 
 
 def write_requests(path, requests):
@@ -394,8 +397,8 @@ class Bench:
 
     # --- items ---
 
-    def json_item(self, item, size):
-        requests = self.requests_file(item, size)
+    def json_item(self, item, size, bar=1.0, is_fresh=False):
+        requests = self.requests_file(item, size, is_fresh=is_fresh)
         with Together() as t:
             up = t.add(start_upstream(self))
             servers = [t.add(Weir(self, up.port)), t.add(start_nginx(self, up.port)),
@@ -416,7 +419,7 @@ class Bench:
                     + ", ".join(f"{n} {v[-1]['us']:.2f}" for n, v in runs.items()))
         self.items[item] = runs
         self.ratios(item, "CPU per request", runs, "us",
-                    {("weir", "nginx"): 1.0, ("weir", "haproxy"): None})
+                    {("weir", "nginx"): bar, ("weir", "haproxy"): None})
         for name, values in runs.items():
             self.row(item, f"CPU per request, {name}", statistics.median(v["us"] for v in values), "us")
             self.row(item, f"throughput on one core, {name}",
@@ -430,6 +433,54 @@ class Bench:
     def json8k(self):
         """8 KB request, 1 KB JSON answer, 64 connections"""
         self.json_item("json8k", 8192)
+
+    def cold1k(self):
+        """1 KB request whose text nobody has seen before, else as json1k"""
+        self.json_item("cold1k", 1024, bar=1.5, is_fresh=True)
+
+    def cold8k(self):
+        """8 KB request whose text nobody has seen before, else as json8k"""
+        self.json_item("cold8k", 8192, bar=None, is_fresh=True)
+
+    def long(self):
+        """Calls of 1 KB at one connection, while prompts of 128,000 tokens arrive, 4 a second"""
+        calls = self.requests_file("calls", 1024)
+        rng = random.Random("long")
+        big = [make_request(rng, a, 1, 128000 * 5, max_tokens=1) for a in range(4)]
+        with Together() as t:
+            up = t.add(start_upstream(self))
+            s = t.add(Weir(self, up.port))
+            runs = {"with": [], "without": []}
+            for i, order in self.rounds(["without", "with"]):
+                for which in order:
+                    stop = threading.Event()
+                    sender = threading.Thread(target=self.send_steadily, args=(s.port, big, 0.25, stop))
+                    if which == "with":
+                        sender.start()
+                    r = self.weir_load("requests", s.port, calls, "--duration", f"{self.seconds}s")
+                    stop.set()
+                    if which == "with":
+                        sender.join()
+                    runs[which].append(r["latency"])
+        self.items["long"] = runs
+        for p in ("p50", "p99"):
+            self.ratios("long", f"{p} of calls, with long prompts / without", runs, f"{p}_us",
+                        {("with", "without"): None})
+            for name, values in runs.items():
+                self.row("long", f"{p} {name} them", statistics.median(v[f"{p}_us"] for v in values), "us")
+
+    @staticmethod
+    def send_steadily(port, requests, every_s, stop):
+        """One request after another over connections of their own, by the clock, each with a text of its own."""
+        for i in itertools.count():
+            if stop.wait(every_s):
+                break
+            request = requests[i % len(requests)]
+            number = b"%08d " % random.randrange(10**8)
+            at = request.index(b'"user","content":"') + len(b'"user","content":"')
+            with socket.create_connection(("127.0.0.1", port)) as c:
+                c.sendall(request[:at] + number + request[at + len(number):])
+                c.recv(1 << 16)
 
     def sse(self):
         """Streams of 100 events, at least 0.2 ms apart, 8 at once"""
@@ -714,7 +765,7 @@ class Bench:
                     self.row("instructions", f"{size // 1024} KB request, {s.name}", total / n, "")
 
 
-ITEMS = ["json1k", "json8k", "sse", "latency", "memory", "streams8k", "control", "instructions"]
+ITEMS = ["json1k", "json8k", "cold1k", "cold8k", "long", "sse", "latency", "memory", "streams8k", "control", "instructions"]
 
 
 def format_value(r):
