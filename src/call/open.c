@@ -1,0 +1,119 @@
+/* open.c - by a request's head: what it asks for, and whose it is. */
+#include "call/call_private.h"
+
+/* The host without its port. */
+static struct str host_name(struct str host) {
+    const char *colon = host.n ? memrchr(host.p, ':', host.n) : NULL;
+    if (colon && host.p[host.n - 1] != ']')
+        host.n = (size_t)(colon - host.p);
+    return host;
+}
+
+static struct str bearer_of(const struct http_head *head) {
+    struct str field = http_head_find(head, HTTP_AUTHORIZATION);
+    return str_istarts(field, STR("bearer ")) ? str_trim(str_skip(field, 7)) : STR("");
+}
+
+/* The account that the caller names by host or path, NULL when by neither; ST_NOT_FOUND for a path that
+ * names none. */
+static enum status named_account(const struct call *c, const struct http_head *head,
+                                 const struct account **out) {
+    const struct snapshot *s = c->view->snapshot;
+    struct str name = c->route.account;
+    const struct account *a;
+    *out = snapshot_account_by_host(s, host_name(http_head_find(head, HTTP_HOST)));
+    if (!name.p)
+        return ST_OK;
+    for (size_t at = 0; snapshot_next_account(s, &at, &a);) {
+        if (str_ieq(a->name, name) && (!*out || *out == a)) {
+            *out = a;
+            return ST_OK;
+        }
+    }
+    return ST_NOT_FOUND;
+}
+
+/* Of the accounts that have the deployment (when the path names one) the only one that the caller may
+ * call. */
+static enum status only_account(struct call *c, const struct call_guard *g, struct str caller,
+                                struct problem *why) {
+    const struct account *a;
+    struct str wanted = c->route.deployment;
+    for (size_t at = 0; snapshot_next_account(c->view->snapshot, &at, &a);) {
+        if ((wanted.p && !account_deployment(a, wanted)) ||
+            !g->may_call(g->arg, caller, c->route.op, a->id))
+            continue;
+        if (c->account)
+            return problem_set(why, ST_BAD_REQUEST, STR(""),
+                               "This token may call several accounts: name one by its host, or by "
+                               "/accounts/NAME before the path.");
+        c->account = a;
+    }
+    return c->account ? ST_OK : ST_FORBIDDEN;
+}
+
+static enum status authenticate_token(struct call *c, const struct call_guard *g,
+                                      const struct account *named, struct str token,
+                                      struct problem *why) {
+    struct str caller = g->caller(g->arg, token);
+    if (caller.n == 0)
+        return ST_UNAUTHORIZED;
+    if (!named)
+        return only_account(c, g, caller, why);
+    c->account = named;
+    return g->may_call(g->arg, caller, c->route.op, named->id) ? ST_OK : ST_FORBIDDEN;
+}
+
+/*
+ * The key comes as `api-key`, or as a bearer token from clients that know no other way; other bearer
+ * tokens are the guard's to judge. A host or path that names an account must agree with the key:
+ * another account's key does not open it.
+ */
+static enum status authenticate(struct call *c, const struct call_env *env,
+                                const struct http_head *head, struct problem *why) {
+    struct str key = http_head_find(head, HTTP_API_KEY);
+    struct str bearer = key.n ? STR("") : bearer_of(head);
+    const struct account *named;
+    TRY(named_account(c, head, &named));
+    if (bearer.n)
+        key = bearer;
+    const struct account *by_key = key.n ? snapshot_account_by_key(c->view->snapshot, key) : NULL;
+    if (!by_key && bearer.n && env->guard)
+        return authenticate_token(c, env->guard, named, bearer, why);
+    c->account = by_key;
+    return by_key && (!named || named == by_key) ? ST_OK : ST_UNAUTHORIZED;
+}
+
+static void keep_client_id(struct call *c, const struct http_head *head) {
+    struct str id = http_head_find(head, HTTP_X_MS_CLIENT_REQUEST_ID);
+    if (id.n == 0)
+        return;
+    size_t n = size_min(id.n, CALL_CLIENT_ID_MAX);
+    memcpy(c->client_id, id.p, n);
+    c->client_id[n] = '\0';
+}
+
+enum status call_find_deployment(struct call *c, struct str name) {
+    c->deployment = account_deployment(c->account, name);
+    if (!c->deployment)
+        return ST_NO_DEPLOYMENT;
+    c->live = live_of(c->view, c->deployment);
+    /* Of a thousand deployments this one's numbers are rarely near. They come while the body is read. */
+    __builtin_prefetch(c->deployment->model);
+    __builtin_prefetch(&c->live->bucket, 1);
+    __builtin_prefetch(&c->live->standard, 1);
+    __builtin_prefetch(&c->live->output);
+    __builtin_prefetch(&c->live->minutes);
+    __builtin_prefetch(c->live->minute_slots, 1);
+    return ST_OK;
+}
+
+enum status call_open(struct call *c, const struct call_env *env, const struct http_head *head,
+                      struct problem *why) {
+    keep_client_id(c, head);
+    TRY(route_parse(head->method, head->target, &c->route, why));
+    TRY(authenticate(c, env, head, why));
+    if (c->route.deployment.p)
+        TRY(call_find_deployment(c, c->route.deployment));
+    return ST_OK;
+}
