@@ -62,7 +62,7 @@ static void put_account(struct buf *out, int64_t account, int64_t units) {
             out,
             ",{\"id\":\"%s/deployments/chat-%d\",\"sku\":{\"name\":\"%s\",\"capacity\":%lld},"
             "\"properties\":{\"model\":{\"name\":\"gpt-4o-mini\"}}}",
-            id, d, d % 2 ? "ProvisionedManaged" : "Standard", (long long)(100 * units));
+            id, d, d % 2 ? "ProvisionedManaged" : "Standard", 100 * (long long)units);
 }
 
 static struct resources *end_set(struct buf *text) {
