@@ -80,6 +80,18 @@ static bool wants_marks(const struct call *c, const struct call_env *env) {
            (c->deployment->is_provisioned || c->deployment->n_backends > 1);
 }
 
+bool admission_is_full(const struct call *c, int64_t now_ns) {
+    return c->deployment->is_provisioned && bucket_retry_after_ms(&c->live->bucket, now_ns) > 0;
+}
+
+void admission_note_full(struct call *c) {
+    struct receipt *r = &c->receipt;
+    const struct bucket *b = &c->live->bucket;
+    r->level_before_mt = r->level_after_mt = r->level_end_mt = bucket_level_mt(b, c->now_ns);
+    r->util_ppm = bucket_util_ppm(b, c->now_ns);
+    r->retry_after_ms = i64_max(1, bucket_retry_after_ms(b, c->now_ns));
+}
+
 /* Reads the request and counts its prompt. */
 enum status admission_judge(struct call *c, const struct call_env *env, struct problem *why) {
     struct request *q = &c->request;
@@ -96,18 +108,25 @@ enum status admission_judge(struct call *c, const struct call_env *env, struct p
                            "The %.*s operation does not work with the specified model, %.*s. "
                            "Please choose a different model and try again.",
                            STR_ARG(operation_name(c->route.op)), STR_ARG(m->full_name));
+    /* To count a long prompt for nothing would take from those who are admitted. */
+    if (c->is_long && admission_is_full(c, clock_now_ns(env->clock)))
+        return ST_DEPLOYMENT_FULL;
     const struct shared_vocabulary *own =
         m->tokenizer.n ? vocabulary_set_find(env->vocabularies, m->tokenizer) : NULL;
+    /* Nothing is taken for cached, nor known by its time, that another model or deployment was sent. */
+    struct siphash_key key = c->live->prefix_key;
+    key.k1 ^= siphash(&key, m->full_name.p, m->full_name.n);
     struct request_how how = {
         .counters = env->counters,
         .prompt = {.budget = env->prompt_budget,
                    .with_marks = wants_marks(c, env),
-                   .custom = own ? &own->v : NULL},
+                   .custom = own ? &own->v : NULL,
+                   .salt = key.k0},
         .with_chars = !c->deployment->is_provisioned,
     };
     TRY(request_count(q, c->body.p, c->route.op, m->name, &how, why));
     buf_clear(&c->marks);
-    request_marks(q, &c->live->prefix_key, &c->marks);
+    request_marks(q, &key, &c->marks);
     if (c->deployment->n_backends == 0)
         return ST_NO_BACKEND;
     return ST_OK;

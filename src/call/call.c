@@ -242,12 +242,14 @@ static enum call_action admit(struct call *c, const struct call_env *env,
     struct receipt *r = &c->receipt;
     begin_event(c, env); /* how long it took to judge counts too */
     r->admitted_ns = c->now_ns;
-    if (st == ST_OK) {
+    bool is_judged = st == ST_OK;
+    if (is_judged)
         st = admission_try(c, env);
-        if (st != ST_OK) {
-            metric_add(&c->live->counters.refused, 1);
-            refusal_describe(c, st, why);
-        }
+    else if (st == ST_DEPLOYMENT_FULL)
+        admission_note_full(c); /* a long one, which was not counted for that */
+    if (st != ST_OK && (is_judged || st == ST_DEPLOYMENT_FULL)) {
+        metric_add(&c->live->counters.refused, 1);
+        refusal_describe(c, st, why);
     }
     if (st != ST_OK) {
         if (c->deployment && c->deployment->is_provisioned && st != ST_DEPLOYMENT_FULL)
@@ -277,12 +279,14 @@ enum call_action call_submit(struct call *c, const struct call_env *env,
     problem_clear(&why);
     c->body = body;
     c->receipt.bytes_in = (int64_t)body.len;
-    if (env->counters && body.len > CALL_BODY_INLINE)
+    c->is_long = env->counters && body.len > CALL_BODY_INLINE;
+    if (c->is_long && c->deployment && admission_is_full(c, clock_now_ns(env->clock)))
+        return admit(c, env, head, ST_DEPLOYMENT_FULL, &why);
+    if (c->is_long)
         return CALL_COUNT;
     enum status st = admission_judge(c, env, &why);
-    if (st == ST_OK && c->request.tally.unknown > 0)
-        return CALL_COUNT;
-    return admit(c, env, head, st, &why);
+    c->is_long = st == ST_OK && c->request.tally.unknown > 0;
+    return c->is_long ? CALL_COUNT : admit(c, env, head, st, &why);
 }
 
 enum status call_count(struct call *c, const struct call_env *env, struct problem *why) {

@@ -103,6 +103,7 @@ struct call {
     struct request request;
     struct reservation reservation;
     struct standard_verdict limits; /* of a standard deployment, for the headers */
+    bool is_long;                   /* to be counted on another thread */
     bool is_admitted, is_predicted; /* predicted: its receipt says what, and that may be nothing */
 
     /* The attempt. */

@@ -13,6 +13,11 @@ enum status admission_judge(struct call *c, const struct call_env *env,
                             struct problem *why) MUST_USE;
 enum status admission_try(struct call *c, const struct call_env *env) MUST_USE;
 
+/* Whether the deployment would refuse any call, whatever it costs; the receipt of one that is refused for
+ * that, before it was counted. */
+bool admission_is_full(const struct call *c, int64_t now_ns);
+void admission_note_full(struct call *c);
+
 /* settle.c: posts a correction, in mt; of a standard deployment nothing. */
 void settle_post(struct call *c, const struct call_env *env, int64_t delta_mt);
 

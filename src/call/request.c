@@ -91,20 +91,25 @@ static void add_content(struct request *r, struct json_value content) {
     json_items(&it, content);
     while (json_next(&it, &part)) {
         struct str type = json_get(part, STR("type"), &v) ? json_str(v) : STR("");
+        add_frame(r, 0, STR("part"));
         if (json_get(part, STR("text"), &v))
             add_text(r, json_str(v));
         else if (str_eq(type, STR("image_url")) || str_eq(type, STR("input_image")))
             add_image(r, part);
         else if (json_get(part, STR("refusal"), &v))
             add_text(r, json_str(v));
+        else
+            prompt_stop_marks(&r->tally); /* a file, a sound, or something that is not known yet */
     }
 }
 
 /* Name and arguments of a function call. */
 static void add_function(struct request *r, struct json_value f) {
     struct json_value v;
+    add_frame(r, 0, STR("call"));
     if (json_get(f, STR("name"), &v))
         add_text(r, json_str(v));
+    add_frame(r, 0, STR("arguments"));
     if (json_get(f, STR("arguments"), &v))
         add_text(r, json_str(v));
 }
@@ -123,7 +128,10 @@ static void add_message(struct request *r, struct json_value message) {
     add_frame(r, r->tally.rules->per_message, STR("message"));
     json_fields(&it, message);
     while (json_next_field(&it, &key, &v)) {
-        if (str_eq(key, STR("content")) || str_eq(key, STR("output"))) {
+        if (str_eq(key, STR("content"))) {
+            add_content(r, v);
+        } else if (str_eq(key, STR("output"))) {
+            add_frame(r, 0, key);
             add_content(r, v);
         } else if (str_eq(key, STR("role"))) {
             add_frame(r, 1, json_str(v));
@@ -132,6 +140,7 @@ static void add_message(struct request *r, struct json_value message) {
             add_frame(r, r->tally.rules->per_name, STR("name"));
             add_text(r, json_str(v));
         } else if (str_eq(key, STR("arguments"))) {
+            add_frame(r, 0, key);
             add_text(r, json_str(v));
         } else if (str_eq(key, STR("function_call"))) {
             add_function(r, v);
@@ -332,7 +341,7 @@ static enum status read_prompts(struct request *r, enum member m, struct json_va
         return problem_set(why, ST_BAD_REQUEST, name, "%s must not be empty.", name.p);
     /* Token ids: each is one token, which the limits count as four characters. */
     prompt_begin_opaque(&r->tally);
-    prompt_end_opaque(&r->tally, n_ids + n_ids_inside, json);
+    prompt_end_opaque(&r->tally, n_ids + n_ids_inside, n_ids + n_ids_inside ? json : STR(""));
     r->prompt_chars += 4 * (n_ids + n_ids_inside);
     r->n_prompts = n_ids == n ? 1 : n;
     return ST_OK;
@@ -351,8 +360,14 @@ static enum status read_input(struct request *r, struct json_value v, struct pro
     struct json_iter it;
     struct json_value item;
     json_items(&it, v);
-    while (json_next(&it, &item))
+    while (json_next(&it, &item)) {
+        struct json_value type;
+        struct str name = json_get(item, STR("type"), &type) ? json_str(type) : STR("message");
+        if (!str_eq(name, STR("message")) && !str_eq(name, STR("function_call")) &&
+            !str_eq(name, STR("function_call_output")))
+            prompt_stop_marks(&r->tally); /* a reference, a result of a tool of the server's */
         add_message(r, item);
+    }
     add_frame(r, r->tally.rules->per_reply, STR("message"));
     return ST_OK;
 }
@@ -499,6 +514,25 @@ static enum status read_part(struct request *r, enum member m, enum operation op
     return ST_OK;
 }
 
+/* Members that change what the model is given, or what may be taken from its cache, in ways that are not
+ * looked into: prompts that have them are not compared with others (vLLM's API and OpenAI's, 2026). */
+static bool alters_prompt(struct str key) {
+    static const struct str names[] = {STR_INIT("cache_salt"),
+                                       STR_INIT("documents"),
+                                       STR_INIT("conversation"),
+                                       STR_INIT("chat_template"),
+                                       STR_INIT("suffix"),
+                                       STR_INIT("previous_response_id"),
+                                       STR_INIT("chat_template_kwargs"),
+                                       STR_INIT("mm_processor_kwargs"),
+                                       STR_INIT("prompt")};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        if (str_eq(key, names[i]))
+            return true;
+    }
+    return false;
+}
+
 static enum member member_of(struct str key) {
     for (int m = 0; m < N_MEMBERS; m++) {
         if (str_eq(key, member_names[m]))
@@ -531,6 +565,9 @@ enum status request_parse(struct json_doc *doc, const char *text, size_t len, en
     while (json_next_member(&it, &key, &v, &key_at, &at)) {
         r->is_empty_object = false;
         enum member m = member_of(key);
+        /* A `prompt` is one of /completions' own, and names a stored one for /responses. */
+        if (m == N_MEMBERS || (m == MEMBER_PROMPT && op != OP_COMPLETIONS))
+            r->is_altered |= alters_prompt(key);
         if (m == N_MEMBERS)
             continue;
         if (seen & 1u << m)
@@ -555,7 +592,8 @@ enum status request_count(struct request *r, const char *text, enum operation op
                           const struct request_how *how, struct problem *why) {
     r->how = *how;
     r->prompt_chars = 0;
-    prompt_begin(&r->tally, how->counters, prompt_rules_find(model), &how->prompt);
+    r->how.prompt.with_marks = how->prompt.with_marks && !r->is_altered;
+    prompt_begin(&r->tally, how->counters, prompt_rules_find(model), &r->how.prompt);
     for (int i = 0; i < REQUEST_PARTS; i++) {
         if (r->has_part >> i & 1)
             TRY(read_part(r, (enum member)(FIRST_PART + i), op, text, &r->parts[i], why));

@@ -27,6 +27,7 @@ struct gateway {
     struct lease *lease;
     struct json_doc *doc;
     struct prompt_counters *counters; /* owned; of this loop's prompts */
+    const void *counted_last;         /* whose prompt was counted apart last; only compared */
     struct list uncounted; /* of struct gateway_call.in_uncounted; the first is being done */
     struct balance_rng rng;
     const struct call_guard *guard; /* borrowed, may be NULL */
@@ -301,10 +302,25 @@ static void free_job(struct count_job *j) {
 
 static void count_done(void *arg);
 
+/* The next whose prompt is counted, now the first of those that wait: one of another account than the last
+ * one's, if there is any, so that whoever sends many long prompts waits for himself. */
+static struct gateway_call *next_uncounted(struct gateway *g) {
+    LIST_EACH (&g->uncounted, it) {
+        struct gateway_call *gc = CONTAINER_OF(it, struct gateway_call, in_uncounted);
+        if (gc->call.account == g->counted_last)
+            continue;
+        list_remove(&gc->in_uncounted);
+        list_append(g->uncounted.next, &gc->in_uncounted);
+        return gc;
+    }
+    return CONTAINER_OF(g->uncounted.next, struct gateway_call, in_uncounted);
+}
+
 static void count_first(struct gateway *g) {
     if (list_is_empty(&g->uncounted))
         return;
-    struct gateway_call *gc = CONTAINER_OF(g->uncounted.next, struct gateway_call, in_uncounted);
+    struct gateway_call *gc = next_uncounted(g);
+    g->counted_last = gc->call.account;
     struct count_job *j = xcalloc(1, sizeof *j);
     *j = (struct count_job){.call = gc, .gateway = g, .counting = g->settings.counting};
     pthread_mutex_init(&j->lock, NULL);
@@ -641,7 +657,7 @@ static void abandon_all(struct gateway *g) {
         struct call_env env = env_of(gc);
         if (!leave_uncounted(gc)) {
             if (gc->exchange)
-                exchange_abort(gc->exchange);
+                exchange_reply_error(gc->exchange, ST_SHUTTING_DOWN, NULL);
             gc->exchange = NULL;
             gc->call.receipt.outcome = ST_SHUTTING_DOWN;
             gc->call.receipt.http_status = status_info(ST_SHUTTING_DOWN)->http;

@@ -132,7 +132,8 @@ static int64_t tokens_of(size_t n_marks) {
 
 int64_t prefix_predict(struct prefix_table *t, const uint64_t *marks, size_t n, int64_t now_ns,
                        int64_t ttl_ns) {
-    return tokens_of(count_alive(t, marks, n, now_ns, ttl_ns, IS_ALIVE));
+    /* Another loop may have seen a mark after `now`. */
+    return ttl_ns > 0 ? tokens_of(count_alive(t, marks, n, now_ns, ttl_ns, IS_ALIVE)) : 0;
 }
 
 void prefix_affinity(struct prefix_table *t, const uint64_t *marks, size_t n, int64_t now_ns,
@@ -249,20 +250,22 @@ void prefix_trust_init(struct prefix_trust *t) {
     atomic_init(&t->ttl_ns, PREFIX_TTL_NS);
     atomic_init(&t->asked, 0);
     atomic_init(&t->wrong, 0);
-    atomic_init(&t->is_told, true);
+    atomic_init(&t->silent, 0);
 }
 
 int64_t prefix_trust_ttl_ns(const struct prefix_trust *t) {
-    return atomic_load_explicit(&t->is_told, memory_order_relaxed)
+    return atomic_load_explicit(&t->silent, memory_order_relaxed) < PREFIX_SILENT_MAX
                ? atomic_load_explicit(&t->ttl_ns, memory_order_relaxed)
                : 0;
 }
 
 void prefix_trust_learn(struct prefix_trust *t, int64_t predicted, int64_t cached) {
     enum { ROUND = 1000, WRONG_MANY = 20, WRONG_FEW = 2 };
-    if (atomic_load_explicit(&t->is_told, memory_order_relaxed) != (cached >= 0))
-        atomic_store_explicit(&t->is_told, cached >= 0, memory_order_relaxed);
-    if (predicted == 0 || cached < 0)
+    if (cached < 0)
+        atomic_fetch_add_explicit(&t->silent, 1, memory_order_relaxed);
+    else if (atomic_load_explicit(&t->silent, memory_order_relaxed) != 0)
+        atomic_store_explicit(&t->silent, 0, memory_order_relaxed);
+    if (predicted == 0)
         return;
     if (cached < predicted)
         atomic_fetch_add_explicit(&t->wrong, 1, memory_order_relaxed);

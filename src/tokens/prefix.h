@@ -92,13 +92,16 @@ void prefix_commit(struct prefix_table *t, const uint64_t *marks, size_t n, int6
 
 /*
  * How far the predictions for one deployment are believed (spec 4.3): when more than 2 % of a thousand
- * were wrong, for half as long; when fewer than 0.2 %, for a tenth longer. And not at all as long as
- * its backends do not say how much was cached, since then each would have to be paid back.
+ * were wrong, for half as long; when fewer than 0.2 %, for a tenth longer. And not at all once
+ * PREFIX_SILENT_MAX answers in a row have not said how much was cached, since then each would have to be
+ * paid back. Until then, not to say it is to say that nothing was, as vLLM does (its source, 2026).
  */
+enum { PREFIX_SILENT_MAX = 20 };
+
 struct prefix_trust {
     _Atomic(int64_t) ttl_ns;
     _Atomic(int64_t) asked, wrong; /* of the thousand at hand */
-    atomic_bool is_told;
+    _Atomic(int64_t) silent;       /* answers in a row that did not say it */
 };
 
 void prefix_trust_init(struct prefix_trust *t);

@@ -87,6 +87,8 @@ enum {
     PARTS_MAX = 1 << 16,
     CUTS_MAX = 1 << 20,
     BYTES_PER_UNIT = 4, /* where there is no vocabulary (admission spec 4.1) */
+    KIND_FRAME = 1, /* in the memory's hashes; texts have the identity of their vocabulary there */
+    KIND_OPAQUE = 2,
 };
 
 struct encoding_counter {
@@ -102,6 +104,7 @@ struct part {
     struct text_hash hash; /* of PART_OPAQUE it is all there is */
     int64_t tokens;
     uint32_t first_cut, n_cuts; /* in `cuts`, when it has them: where marks end in the text */
+    int64_t cut_from;           /* tokens that then lacked to the next mark before the text */
 };
 
 struct prompt_counters {
@@ -178,6 +181,7 @@ void prompt_begin(struct prompt_tally *t, struct prompt_counters *c,
         t->counter =
             counter_of(c, &c->vocabularies[rules->encoding], c->identities[rules->encoding]);
     t->is_exact = t->counter != NULL;
+    t->kind = t->counter ? t->counter->identity ^ how->salt : 0;
     buf_clear(&c->parts);
     buf_clear(&c->cutter.cuts);
     c->cutter.missing = PREFIX_FIRST;
@@ -192,13 +196,23 @@ static void skip_tokens(struct token_cutter *cutter, int64_t tokens) {
 
 /* Whether the text at hand is one that marks are made of. */
 static bool is_marked(const struct prompt_tally *t) {
-    return t->with_marks && !t->is_opaque;
+    return t->with_marks && !t->is_opaque && !t->is_stopped;
+}
+
+/* Many parts take time, too, however short they are. */
+static void pay_for_part(struct prompt_tally *t) {
+    if (t->budget >= PROMPT_PART_COST)
+        t->budget -= PROMPT_PART_COST;
+    else
+        t->unknown += t->counter != NULL;
 }
 
 /* Counts what may be counted, and estimates the rest. True when all was counted. */
 static bool count_fresh(struct prompt_tally *t, struct str text, struct part *part) {
     struct token_cutter *cutter = &t->counters->cutter;
     size_t at = 0;
+    part->tokens = 0;
+    part->cut_from = cutter->missing;
     if (text.n && t->budget > 0 && is_marked(t) && text.n <= UINT32_MAX) {
         part->first_cut = (uint32_t)(cutter->cuts.len / sizeof(uint32_t));
         part->tokens = token_count_cutting(t->counter->cache, text, t->budget, &at, cutter);
@@ -218,7 +232,7 @@ static bool count_fresh(struct prompt_tally *t, struct str text, struct part *pa
 /* Text that is looked up before it is counted. */
 static void count_whole(struct prompt_tally *t, struct str text, struct part *part) {
     struct prompt_counters *c = t->counters;
-    part->hash = text_memory_hash(c->memory, text, t->counter->identity);
+    part->hash = text_memory_hash(c->memory, text, t->kind);
     part->has_hash = true;
     part->tokens = text_memory_tokens(c->memory, part->hash, text.n);
     c->lookups.texts++;
@@ -235,6 +249,7 @@ static void count_whole(struct prompt_tally *t, struct str text, struct part *pa
 
 void prompt_add(struct prompt_tally *t, struct str text) {
     struct part part = {.kind = PART_TEXT, .text = text};
+    pay_for_part(t);
     if (!t->counter)
         part.tokens = tokens_estimate(text);
     else if (text.n >= WHOLE_MIN)
@@ -247,9 +262,9 @@ void prompt_add(struct prompt_tally *t, struct str text) {
 }
 
 static void add_opaque(struct prompt_tally *t, int64_t tokens, struct text_hash hash) {
+    /* Of another number of tokens it is another part. */
+    hash.low ^= (uint64_t)tokens * UINT64_C(0x9e3779b97f4a7c15);
     struct part part = {.kind = PART_OPAQUE, .hash = hash, .tokens = tokens};
-    if (tokens == 0)
-        return;
     skip_tokens(&t->counters->cutter, tokens);
     buf_put(&t->counters->parts, &part, sizeof part);
 }
@@ -258,10 +273,12 @@ void prompt_add_frame(struct prompt_tally *t, int64_t tokens, struct str what) {
     t->tokens += tokens;
     if (!is_marked(t))
         return;
-    struct text_hash hash = {what.n, 0};
-    if (what.n)
-        memcpy(&hash.high, what.p, size_min(what.n, sizeof hash.high));
-    add_opaque(t, tokens, hash);
+    pay_for_part(t);
+    add_opaque(t, tokens, text_memory_hash(t->counters->memory, what, KIND_FRAME));
+}
+
+void prompt_stop_marks(struct prompt_tally *t) {
+    t->is_stopped = true;
 }
 
 void prompt_begin_opaque(struct prompt_tally *t) {
@@ -272,23 +289,24 @@ void prompt_begin_opaque(struct prompt_tally *t) {
 void prompt_end_opaque(struct prompt_tally *t, int64_t tokens, struct str identity) {
     t->is_opaque = false;
     t->tokens += tokens;
-    if (t->with_marks)
+    if (is_marked(t))
         add_opaque(t, t->tokens - t->opaque_from,
-                   text_memory_hash(t->counters->memory, identity, 0));
+                   text_memory_hash(t->counters->memory, identity, KIND_OPAQUE));
 }
 
 /* --- marks --- */
 
-/* Tokens that are no text: each is its part's hash. */
+/* Tokens that are no text: bytes that no text has, and what their part is. */
 static enum status chain_opaque(struct prefix_chain *chain, const struct part *p,
                                 struct buf *marks) {
-    for (int64_t left = p->tokens; left > 0;) {
+    int64_t left = p->tokens;
+    do {
         uint32_t n = (uint32_t)i64_min(left, prefix_chain_wants(chain));
         /* Where in the part they stand matters, too. */
-        uint64_t words[3] = {p->hash.low, p->hash.high, (uint64_t)left};
+        uint64_t words[4] = {UINT64_MAX, p->hash.low, p->hash.high, (uint64_t)left};
         TRY(prefix_chain_add(chain, (struct str){(const char *)words, sizeof words}, n, marks));
         left -= n;
-    }
+    } while (left > 0);
     return ST_OK;
 }
 
@@ -312,14 +330,12 @@ static enum status chain_cut_text(struct prefix_chain *chain, const struct part 
 }
 
 /* Without a vocabulary, four bytes are taken for a token. */
-static enum status chain_bytes(struct prompt_tally *t, struct prefix_chain *chain, struct str text,
-                               struct buf *marks) {
+static enum status chain_bytes(struct prefix_chain *chain, struct str text, struct buf *marks) {
     while (text.n) {
         uint32_t wants = prefix_chain_wants(chain);
         size_t n = size_min(text.n, (size_t)wants * BYTES_PER_UNIT);
         uint32_t units = (uint32_t)((n + BYTES_PER_UNIT - 1) / BYTES_PER_UNIT);
         TRY(prefix_chain_add(chain, (struct str){text.p, n}, units, marks));
-        t->units += units;
         text = str_skip(text, n);
     }
     return ST_OK;
@@ -353,7 +369,8 @@ static enum status chain_text(struct prompt_tally *t, struct prefix_chain *chain
             return buf_status(marks);
         }
     }
-    if (!p->has_cuts && !cut_again(t, chain, p))
+    bool fits = p->has_cuts && p->cut_from == prefix_chain_wants(chain);
+    if (!fits && !cut_again(t, chain, p))
         return ST_TOO_LARGE;
     TRY(buf_status(&c->cutter.cuts));
     const uint32_t *cuts = (const uint32_t *)(const void *)c->cutter.cuts.p;
@@ -375,19 +392,24 @@ void prompt_marks(struct prompt_tally *t, const struct siphash_key *key, struct 
     struct text_hash place = {key->k0, key->k1};
     enum status st = ST_OK;
     prefix_chain_init(&chain, key);
-    for (size_t i = 0; i < c->parts.len / sizeof *parts && st == ST_OK; i++) {
+    for (size_t i = 0; i < c->parts.len / sizeof *parts; i++) {
         struct part *p = &parts[i];
-        if (p->kind == PART_TEXT && t->counter && !p->has_hash)
-            p->hash = text_memory_hash(c->memory, p->text, t->counter->identity);
+        bool is_text = p->kind == PART_TEXT;
+        if (!t->counter)
+            t->units += is_text ? (int64_t)(p->text.n / BYTES_PER_UNIT) + 1 : p->tokens;
+        else if (st != ST_OK)
+            break;
+        if (is_text && t->counter && !p->has_hash)
+            p->hash = text_memory_hash(c->memory, p->text, t->kind);
         place = text_memory_step(c->memory, place, p->hash);
-        if (p->kind == PART_OPAQUE) {
-            t->units += p->tokens;
+        if (st != ST_OK)
+            continue;
+        if (!is_text)
             st = chain_opaque(&chain, p, out);
-        } else if (!t->counter) {
-            st = chain_bytes(t, &chain, p->text, out);
-        } else {
+        else if (t->counter)
             st = chain_text(t, &chain, p, place, out);
-        }
+        else
+            st = chain_bytes(&chain, p->text, out);
     }
 }
 

@@ -54,7 +54,7 @@ struct prompt_counters;
 /* Of how many vocabularies a thread remembers words; of more the one used longest ago goes. */
 enum { PROMPT_VOCABULARIES_MAX = 8 };
 
-/* The memory and the vocabularies' blocks outlive the counters. */
+/* The memory and the blocks of these two vocabularies outlive the counters. */
 struct prompt_counters *prompt_counters_new(const struct vocabulary *o200k,
                                             const struct vocabulary *cl100k,
                                             struct text_memory *memory);
@@ -78,23 +78,26 @@ struct prompt_lookups prompt_counters_lookups(const struct prompt_counters *c);
 struct prompt_how {
     size_t budget; /* bytes; PROMPT_BUDGET if in doubt */
     bool with_marks;
-    const struct vocabulary *custom; /* NULL: the rules know which; borrowed, as its block is */
+    const struct vocabulary *custom; /* NULL: the rules know which; its block outlives the tally */
+    /* A secret of those who may learn from the time that counting takes what they have sent before. */
+    uint64_t salt;
 };
 
 /* Up to a tenth of a millisecond of counting in prose and code; 1 ms of letters at random; 8 ms of the
  * worst that is known. */
-enum { PROMPT_BUDGET = 16 << 10 };
+enum { PROMPT_BUDGET = 16 << 10, PROMPT_PART_COST = 16 };
 
 struct prompt_tally {
     struct prompt_counters *counters; /* borrowed; NULL: all is estimated */
     struct encoding_counter *counter; /* of the vocabulary; NULL: all is estimated */
     const struct prompt_rules *rules;
     int64_t tokens;
-    size_t budget;   /* what is left of it */
+    size_t budget;   /* what is left of it; a part costs PROMPT_PART_COST, however short */
     int64_t unknown; /* bytes that are not known and were beyond it */
     bool is_exact;   /* so far */
     bool with_marks;
-    bool is_opaque;
+    bool is_opaque, is_stopped;
+    uint64_t kind;       /* of texts in the memory */
     int64_t opaque_from; /* tokens before the opaque part */
     int64_t units;       /* what marks count, where it is not tokens: four bytes of text, or a token
                             that is no text */
@@ -107,8 +110,12 @@ void prompt_begin(struct prompt_tally *t, struct prompt_counters *counters,
 /* Valid UTF-8, as the JSON reader hands it out. With marks, it stays where it is until they are made. */
 void prompt_add(struct prompt_tally *t, struct str text);
 
-/* Tokens that are no text, such as the frame of a message; `what` tells them from others. */
+/* Tokens that are no text, such as the frame of a message; `what` tells them from others. With no tokens it
+ * only divides what stands before from what comes. */
 void prompt_add_frame(struct prompt_tally *t, int64_t tokens, struct str what);
+
+/* What comes from here on is not known well enough to say that it is the same as in another prompt. */
+void prompt_stop_marks(struct prompt_tally *t);
 
 /* What is added between these is one part for the marks, which `identity` alone tells from others:
  * its texts need not stay, nor be those that the model is given. `tokens`: beside the texts. */

@@ -96,7 +96,7 @@ test('a prediction that was wrong is paid for, and a backend that says nothing o
     assert.equal(second.chargeMt, 2000 * 1000 + 3000);
     assert.equal(second.correctionMt, second.chargeMt - second.estimateMt);
     tells = false;
-    await ask();
+    for (let i = 0; i < 20; i++) await ask();
     const silent = await ask();
     assert.equal(silent.cachedPredicted, 0);
     assert.equal(silent.chargeMt, 2000 * 1000 + 3000);
@@ -127,7 +127,7 @@ test('conversations stay with the backend that has them', async (t) => {
 
 test('long prompts are counted on another thread, to the token, and whoever leaves meanwhile costs nothing', async (t) => {
     const sim = await spawnSimulator(t, '--profile', 'instant', '--prompt-cache', '--context', '2000000');
-    const gateway = await spawnGateway(t, { resources: resourceSet([sim.url], [deployment('ptu', { capacity: 100000 })]) });
+    const gateway = await spawnGateway(t, { resources: resourceSet([sim.url], [deployment('ptu', { capacity: 100000 }), deployment('small')]) });
     const long = prose(60000, 9);
     const asks = Array.from({ length: 4 }, (_, i) => chatCall(gateway, { messages: user(`${i} ${long}`), max_tokens: 1 }).then((r) => r.status));
     assert.equal((await chatCall(gateway, { messages: user('short'), max_tokens: 1 })).status, 200);
@@ -138,17 +138,34 @@ test('long prompts are counted on another thread, to the token, and whoever leav
     assert.ok(lines.at(-1).cachedPredicted > 60000);
     assert.equal(lines.at(-1).cachedPredicted, lines.at(-1).cachedTokens);
     assert.ok(await gateway.metric('weir_prompts_counted_apart_total') >= 5);
+    // What only looks alike is not: another file, another salt for the server's cache.
+    const salted = (n) => chatCall(gateway, { messages: user(`0 ${long}`), max_tokens: 1, cache_salt: `${n}` });
+    assert.equal((await salted(1)).status, 200);
+    assert.equal((await gateway.settled(7)).at(-1).cachedPredicted, 0);
+    // A deployment that is full does not count them at all.
+    const apart = await gateway.metric('weir_prompts_counted_apart_total');
+    for (;;) { // each is let in while the level is below the brim
+        const r = await chatCall(gateway, { messages: user('x'), max_tokens: 100000 }, { to: 'small' });
+        await r.body.cancel();
+        if (r.status === 429) break;
+    }
+    const refused = await chatCall(gateway, { messages: user(`9 ${long}`), max_tokens: 1 }, { to: 'small' });
+    assert.equal(refused.status, 429);
+    assert.ok(Number(refused.headers.get('retry-after-ms')) >= 1);
+    assert.equal((await refused.json()).error.code, '429');
+    assert.equal(await gateway.metric('weir_prompts_counted_apart_total'), apart);
+    const seen = gateway.lines().length;
     // Broken JSON of that size is refused as any other.
     assert.equal((await chatCall(gateway, `{"messages":[{"role":"user","content":"${long}"}`)).status, 400);
     // Clients that leave while their prompts wait to be counted.
     const controllers = Array.from({ length: 8 }, () => new AbortController());
     const left = controllers.map((c, i) => chatCall(gateway, { messages: user(`${100 + i} ${prose(90000, i)}`), max_tokens: 1 }, { signal: c.signal }).then((r) => r.text(), () => null));
-    await until(async () => await gateway.metric('weir_prompts_counted_apart_total') >= 7);
+    await until(async () => await gateway.metric('weir_prompts_counted_apart_total') >= apart + 2);
     for (const c of controllers) c.abort();
     await Promise.all(left);
-    const after = await gateway.settled(7 + 8);
-    for (const l of after) assert.ok(['ok', 'bad_json', 'client_gone'].includes(l.outcome), l.outcome);
-    assert.equal(await gateway.metric('weir_calls_in_flight'), 0);
+    const after = await gateway.settled(seen + 1 + 8);
+    for (const l of after) assert.ok(['ok', 'bad_json', 'client_gone', 'deployment_full'].includes(l.outcome), l.outcome);
+    await until(async () => await gateway.metric('weir_calls_in_flight') === 0);
     // A stop while prompts are being counted.
     const last = Array.from({ length: 6 }, (_, i) => chatCall(gateway, { messages: user(`${200 + i} ${prose(200000, i)}`), max_tokens: 1 }).then((r) => r.status, () => 0));
     await until(async () => await gateway.metric('weir_calls_in_flight') >= 2);

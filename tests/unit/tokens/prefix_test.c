@@ -254,9 +254,18 @@ static void trust_grows_and_shrinks_with_what_was_wrong(void **state) {
     for (int i = 0; i < 5000; i++)
         prefix_trust_learn(&t, 0, 0);
     assert_int_equal(prefix_trust_ttl_ns(&t), PREFIX_TTL_MAX_NS);
-    /* Who does not say what was cached is not believed to have anything, until he says. */
-    prefix_trust_learn(&t, 1024, -1);
+    /* Who never says what was cached is not believed to have anything, until he says. */
+    for (int i = 0; i < PREFIX_SILENT_MAX; i++) {
+        assert_int_equal(prefix_trust_ttl_ns(&t), PREFIX_TTL_MAX_NS);
+        prefix_trust_learn(&t, 1024, -1);
+    }
     assert_int_equal(prefix_trust_ttl_ns(&t), 0);
+    struct prefix_table table;
+    uint64_t mark = 7;
+    prefix_init(&table, 10);
+    prefix_commit(&table, &mark, 1, 1000, 0);
+    assert_int_equal(prefix_predict(&table, &mark, 1, 0, 0), 0); /* even one seen later than now */
+    prefix_destroy(&table);
     prefix_trust_learn(&t, 0, 0);
     assert_int_equal(prefix_trust_ttl_ns(&t), PREFIX_TTL_MAX_NS);
 }

@@ -352,6 +352,76 @@ static void marks_tell_how_long_beginnings_are_the_same(void **state) {
     }
 }
 
+/* What a prompt is made of, of which only the order is given: texts, frames, things that are no text. */
+struct piece {
+    enum { TEXT, FRAME, THING, STOP, END } kind;
+    int64_t tokens;
+    struct str text;
+};
+
+static size_t marks_of_pieces(const struct piece *p, struct buf *marks) {
+    struct prompt_tally t;
+    struct prompt_how how = {.budget = SIZE_MAX, .with_marks = true};
+    buf_clear(marks);
+    prompt_begin(&t, counters, prompt_rules_find(STR("gpt-4o")), &how);
+    for (; p->kind != END; p++) {
+        if (p->kind == TEXT)
+            prompt_add(&t, p->text);
+        else if (p->kind == FRAME)
+            prompt_add_frame(&t, p->tokens, p->text);
+        else if (p->kind == STOP)
+            prompt_stop_marks(&t);
+        else {
+            prompt_begin_opaque(&t);
+            prompt_end_opaque(&t, p->tokens, p->text);
+        }
+    }
+    prompt_marks(&t, &key, marks);
+    return marks->len / 8;
+}
+
+static void what_only_looks_alike_has_no_marks_in_common(void **state) {
+    (void)state;
+    struct random dice = {8};
+    struct buf big, a, b;
+    buf_init(&big, 1 << 14);
+    buf_init(&a, 1 << 12);
+    buf_init(&b, 1 << 12);
+    draw(&dice, &big, 9000);
+    struct str text = buf_view(&big), rest = str_skip(text, 5), five = {text.p, 5};
+    const struct piece pairs[][2][5] = {
+        /* a picture in low and in high detail */
+        {{{THING, 85, STR("u")}, {TEXT, 0, text}, {.kind = END}},
+         {{THING, 765, STR("u")}, {TEXT, 0, text}, {.kind = END}}},
+        /* a frame, and a thing of the same name; roles that begin alike */
+        {{{FRAME, 3, STR("u")}, {TEXT, 0, text}, {.kind = END}},
+         {{THING, 3, STR("u")}, {TEXT, 0, text}, {.kind = END}}},
+        {{{FRAME, 1, STR("assistant1")}, {TEXT, 0, text}, {.kind = END}},
+         {{FRAME, 1, STR("assistant2")}, {TEXT, 0, text}, {.kind = END}}},
+        /* one text, and two that something divides */
+        {{{TEXT, 0, text}, {.kind = END}},
+         {{TEXT, 0, five}, {FRAME, 0, STR("part")}, {TEXT, 0, rest}, {.kind = END}}},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(pairs); i++) {
+        for (int again = 0; again < 2; again++) {
+            assert_true(marks_of_pieces(pairs[i][0], &a) > 3);
+            assert_true(marks_of_pieces(pairs[i][1], &b) > 3);
+            for (size_t k = 0; k < size_min(a.len, b.len) / 8; k++)
+                assert_memory_not_equal(a.p + 8 * k, b.p + 8 * k, 8);
+        }
+    }
+    /* Marks end where something unknown begins. */
+    const struct piece known[] = {{TEXT, 0, text}, {.kind = END}},
+                       unknown[] = {
+                           {TEXT, 0, text}, {.kind = STOP}, {TEXT, 0, text}, {.kind = END}};
+    size_t n = marks_of_pieces(known, &a);
+    assert_int_equal(marks_of_pieces(unknown, &b), n);
+    assert_memory_equal(a.p, b.p, a.len);
+    buf_destroy(&big);
+    buf_destroy(&a);
+    buf_destroy(&b);
+}
+
 static void marks_need_no_vocabulary(void **state) {
     (void)state;
     struct random dice = {6};
@@ -431,6 +501,7 @@ int main(void) {
         cmocka_unit_test(counts_by_the_model_s_own_vocabulary),
         cmocka_unit_test(tells_own_vocabularies_apart),
         cmocka_unit_test(marks_tell_how_long_beginnings_are_the_same),
+        cmocka_unit_test(what_only_looks_alike_has_no_marks_in_common),
         cmocka_unit_test(marks_need_no_vocabulary),
         cmocka_unit_test(threads_share_what_they_know),
     };
