@@ -14,39 +14,48 @@ static struct str bearer_of(const struct http_head *head) {
     return str_istarts(field, STR("bearer ")) ? str_trim(str_skip(field, 7)) : STR("");
 }
 
-/* The account that the caller names by host or path, NULL when by neither; ST_NOT_FOUND for a path that
- * names none. */
-static enum status named_account(const struct call *c, const struct http_head *head,
-                                 const struct account **out) {
-    const struct snapshot *s = c->view->snapshot;
+/* How many accounts the caller names by host or path, and the last of them: two resource groups may each
+ * have one of the same name, and the key tells which is meant. ST_NOT_FOUND for a path that names none. */
+static enum status named_account(const struct call *c, const struct account *by_host,
+                                 const struct account *by_key, const struct account **out,
+                                 size_t *n) {
     struct str name = c->route.account;
     const struct account *a;
-    *out = snapshot_account_by_host(s, host_name(http_head_find(head, HTTP_HOST)));
+    *out = by_host;
+    *n = by_host ? 1 : 0;
     if (!name.p)
         return ST_OK;
-    for (size_t at = 0; snapshot_next_account(s, &at, &a);) {
-        if (str_ieq(a->name, name) && (!*out || *out == a)) {
-            *out = a;
+    *n = 0;
+    for (size_t at = 0; snapshot_next_account(c->view->snapshot, &at, &a);) {
+        if (!str_ieq(a->name, name) || (by_host && by_host != a))
+            continue;
+        *out = a;
+        if (a == by_key) {
+            *n = 1;
             return ST_OK;
         }
+        ++*n;
     }
-    return ST_NOT_FOUND;
+    return *n ? ST_OK : ST_NOT_FOUND;
 }
 
-/* Of the accounts that have the deployment (when the path names one) the only one that the caller may
- * call. */
+/* Of the accounts that have the name and the deployment (as far as the path tells them) the only one that
+ * the caller may call. */
 static enum status only_account(struct call *c, const struct call_guard *g, struct str caller,
                                 struct problem *why) {
     const struct account *a;
-    struct str wanted = c->route.deployment;
+    struct str name = c->route.account, wanted = c->route.deployment;
     for (size_t at = 0; snapshot_next_account(c->view->snapshot, &at, &a);) {
-        if ((wanted.p && !account_deployment(a, wanted)) ||
+        if ((name.p && !str_ieq(a->name, name)) || (wanted.p && !account_deployment(a, wanted)) ||
             !g->may_call(g->arg, caller, c->route.op, a->id))
             continue;
         if (c->account)
             return problem_set(why, ST_BAD_REQUEST, STR(""),
-                               "This token may call several accounts: name one by its host, or by "
-                               "/accounts/NAME before the path.");
+                               name.p
+                                   ? "Several accounts of this name may be called by this token: "
+                                     "name one by its host, or show its key."
+                                   : "This token may call several accounts: name one by its host, "
+                                     "or by /accounts/NAME before the path.");
         c->account = a;
     }
     return c->account ? ST_OK : ST_FORBIDDEN;
@@ -73,13 +82,17 @@ static enum status authenticate(struct call *c, const struct call_env *env,
                                 const struct http_head *head, struct problem *why) {
     struct str key = http_head_find(head, HTTP_API_KEY);
     struct str bearer = key.n ? STR("") : bearer_of(head);
+    const struct snapshot *s = c->view->snapshot;
     const struct account *named;
-    TRY(named_account(c, head, &named));
+    size_t n_named;
     if (bearer.n)
         key = bearer;
-    const struct account *by_key = key.n ? snapshot_account_by_key(c->view->snapshot, key) : NULL;
+    const struct account *by_key = key.n ? snapshot_account_by_key(s, key) : NULL;
+    const struct account *by_host =
+        snapshot_account_by_host(s, host_name(http_head_find(head, HTTP_HOST)));
+    TRY(named_account(c, by_host, by_key, &named, &n_named));
     if (!by_key && bearer.n && env->guard)
-        return authenticate_token(c, env->guard, named, bearer, why);
+        return authenticate_token(c, env->guard, n_named == 1 ? named : NULL, bearer, why);
     c->account = by_key;
     return by_key && (!named || named == by_key) ? ST_OK : ST_UNAUTHORIZED;
 }

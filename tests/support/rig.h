@@ -97,40 +97,49 @@ static inline void rig_put_resources(struct buf *b, const struct rig_backend *ba
     buf_char(b, ']');
 }
 
-static inline struct snapshot *rig_snapshot(const struct rig_backend *backends, size_t n_backends) {
+/* Of resources with ' for ". */
+static inline struct snapshot *rig_snapshot_of(struct buf *text) {
     static const struct siphash_key hash = {1, 2};
-    struct buf text;
     struct problem why = {0};
     struct snapshot *s;
-    buf_init(&text, 1 << 20);
-    rig_put_resources(&text, backends, n_backends);
-    size_t len = text.len;
+    size_t len = text->len;
     for (int i = 0; i < JSON_PADDING; i++)
-        buf_char(&text, ' ');
+        buf_char(text, ' ');
     for (size_t i = 0; i < len; i++)
-        text.p[i] = text.p[i] == '\'' ? '"' : text.p[i];
+        text->p[i] = text->p[i] == '\'' ? '"' : text->p[i];
     struct resources *set = resources_new();
-    enum status st = resources_add(set, STR("rig.json"), text.p, len, &why);
+    enum status st = resources_add(set, STR("rig.json"), text->p, len, &why);
     if (st == ST_OK)
         st = snapshot_build(set, NULL, &hash, &s, &why);
     if (st != ST_OK)
         fprintf(stderr, "%s: %s\n", why.target, why.message);
     assert(st == ST_OK);
     resources_free(set);
+    return s;
+}
+
+static inline struct snapshot *rig_snapshot(const struct rig_backend *backends, size_t n_backends) {
+    struct buf text;
+    buf_init(&text, 1 << 20);
+    rig_put_resources(&text, backends, n_backends);
+    struct snapshot *s = rig_snapshot_of(&text);
     buf_destroy(&text);
     return s;
 }
 
-/* The rig must not move afterwards. */
-static inline void rig_init(struct rig *g, const struct rig_backend *backends, size_t n_backends) {
+/* Takes the snapshot over. The rig must not move afterwards. */
+static inline void rig_init_with(struct rig *g, struct snapshot *s) {
     static const struct siphash_key hash = {1, 2};
     *g = (struct rig){.now_ns = RIG_START_NS, .doc = json_doc_new(), .rng = {42}};
     g->clock = (struct clock){rig_now, g};
     g->live = live_new(&hash, &g->clock);
-    struct snapshot *s = rig_snapshot(backends, n_backends);
     g->view = live_bind(g->live, s);
     snapshot_unref(s);
     g->env = (struct call_env){.view = g->view, .clock = &g->clock, .doc = g->doc, .rng = &g->rng};
+}
+
+static inline void rig_init(struct rig *g, const struct rig_backend *backends, size_t n_backends) {
+    rig_init_with(g, rig_snapshot(backends, n_backends));
 }
 
 /* From now on prompts are counted, and beginnings of them predicted; hardly any on the loop. */

@@ -8,8 +8,9 @@
 
 #include "support/rig.h"
 
-static enum status open_with(struct rig *g, const char *target, const char *host,
-                             const char *fields) {
+/* *whose: the id of the account that opens, "" when none does; NULL: it does not matter. */
+static enum status open_whose(struct rig *g, const char *target, const char *host,
+                              const char *fields, char (*whose)[200]) {
     struct http_reader r;
     struct buf text;
     struct call c;
@@ -19,10 +20,19 @@ static enum status open_with(struct rig *g, const char *target, const char *host
     buf_printf(&text, "POST %s HTTP/1.1\r\nHost: %s\r\n%s\r\n", target, host, fields);
     call_init(&c, &g->env, g->now_ns, id);
     enum status st = call_open(&c, &g->env, rig_head(&r, true, buf_view(&text)), &why);
+    if (whose) {
+        struct str opened = st == ST_OK ? c.account->id : STR("");
+        snprintf(*whose, sizeof *whose, "%.*s", STR_ARG(opened));
+    }
     http_reader_destroy(&r);
     buf_destroy(&text);
     call_destroy(&c);
     return st;
+}
+
+static enum status open_with(struct rig *g, const char *target, const char *host,
+                             const char *fields) {
+    return open_whose(g, target, host, fields, NULL);
 }
 
 static void a_key_opens_its_account_and_no_other(void **state) {
@@ -124,6 +134,92 @@ static void a_bearer_token_opens_what_its_holder_may_call(void **state) {
     rig_destroy(&g);
 }
 
+/* Three accounts named twin, in the order of `groups`; the key of each is key-of-GROUP, and that in group
+ * c has a host of its own. Alone the one in group b has the deployment d. */
+static void init_twins(struct rig *g, const char *groups) {
+    struct buf text;
+    buf_init(&text, 1 << 20);
+    buf_lit(&text, "[{'id':'/providers/Weir.Capacity/locations/eastus','properties':{}}");
+    for (const char *group = groups; *group; group++) {
+        buf_printf(&text,
+                   ",{'id':'/subscriptions/s/resourceGroups/%c/providers/"
+                   "Microsoft.CognitiveServices/accounts/twin','kind':'OpenAI','location':'eastus',"
+                   "'properties':{%s'keys':{'key1':'key-of-%c-0000000001'}}}",
+                   *group, *group == 'c' ? "'customSubDomainName':'charly'," : "", *group);
+        if (*group == 'b')
+            buf_lit(&text, ",{'id':'/subscriptions/s/resourceGroups/b/providers/"
+                           "Microsoft.CognitiveServices/accounts/twin/deployments/d','sku':{'name':"
+                           "'Standard','capacity':1},'properties':{'model':{'format':'OpenAI',"
+                           "'name':'gpt-4o','version':'2024-08-06'}}}");
+    }
+    buf_char(&text, ']');
+    rig_init_with(g, rig_snapshot_of(&text));
+    buf_destroy(&text);
+}
+
+static bool is_letter_of_group(void *arg, struct str caller, enum operation op,
+                               struct str account_id) {
+    (void)arg;
+    (void)op;
+    char group[40];
+    for (size_t i = 0; i < caller.n; i++) {
+        snprintf(group, sizeof group, "/resourceGroups/%c/", caller.p[i]);
+        if (str_find(account_id, str_of(group)) >= 0)
+            return true;
+    }
+    return false;
+}
+
+/* Names are unique in a group alone; which of its namesakes stands first is no matter. */
+static void the_key_decides_among_accounts_of_one_name(void **state) {
+    (void)state;
+    static const struct call_guard guard = {caller_of, is_letter_of_group, NULL};
+    static const char *const orders[] = {"abc", "acb", "bac", "bca", "cab", "cba"};
+    static const char *const chat = "/accounts/TWIN/v1/chat/completions";
+    static const char *const d =
+        "/accounts/twin/openai/deployments/d/chat/completions?api-version=1";
+    static const struct {
+        const char *const *target;
+        const char *host, *fields;
+        enum status st;
+        char group; /* whose account is opened */
+    } cases[] = {
+        {&chat, "localhost", "api-key: key-of-a-0000000001", ST_OK, 'a'},
+        {&chat, "localhost", "api-key: key-of-b-0000000001", ST_OK, 'b'},
+        {&chat, "localhost", "api-key: key-of-c-0000000001", ST_OK, 'c'},
+        {&chat, "localhost", "authorization: Bearer key-of-b-0000000001", ST_OK, 'b'},
+        {&chat, "charly.openai.azure.com", "api-key: key-of-c-0000000001", ST_OK, 'c'},
+        {&chat, "charly.openai.azure.com", "api-key: key-of-a-0000000001", ST_UNAUTHORIZED, 0},
+        {&chat, "localhost", "api-key: key-of-x-0000000001", ST_UNAUTHORIZED, 0},
+        {&chat, "localhost", "x: y", ST_UNAUTHORIZED, 0},
+        /* A token opens the one that its holder may call. */
+        {&chat, "localhost", "authorization: Bearer a", ST_OK, 'a'},
+        {&chat, "localhost", "authorization: Bearer b", ST_OK, 'b'},
+        {&chat, "charly.openai.azure.com", "authorization: Bearer abc", ST_OK, 'c'},
+        {&chat, "charly.openai.azure.com", "authorization: Bearer ab", ST_FORBIDDEN, 0},
+        {&chat, "localhost", "authorization: Bearer ab", ST_BAD_REQUEST, 0},
+        {&d, "localhost", "authorization: Bearer ab", ST_OK, 'b'},
+        {&d, "localhost", "authorization: Bearer ac", ST_FORBIDDEN, 0},
+        {&chat, "localhost", "authorization: Bearer x", ST_FORBIDDEN, 0},
+        {&chat, "localhost", "authorization: Bearer forged", ST_UNAUTHORIZED, 0},
+    };
+    for (size_t o = 0; o < ARRAY_LEN(orders); o++) {
+        struct rig g;
+        init_twins(&g, orders[o]);
+        g.env.guard = &guard;
+        for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+            char fields[100], whose[200], group[40];
+            snprintf(fields, sizeof fields, "%s\r\n", cases[i].fields);
+            snprintf(group, sizeof group, "/resourceGroups/%c/", cases[i].group);
+            enum status st = open_whose(&g, *cases[i].target, cases[i].host, fields, &whose);
+            bool is_right = !cases[i].group || strstr(whose, group);
+            if (st != cases[i].st || !is_right)
+                fail_msg("order %s, case %zu: %d %s", orders[o], i, (int)st, whose);
+        }
+        rig_destroy(&g);
+    }
+}
+
 static void a_deployment_is_found_in_the_account_of_the_key_only(void **state) {
     (void)state;
     static const struct {
@@ -196,6 +292,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_key_opens_its_account_and_no_other),
         cmocka_unit_test(a_bearer_token_opens_what_its_holder_may_call),
+        cmocka_unit_test(the_key_decides_among_accounts_of_one_name),
         cmocka_unit_test(a_deployment_is_found_in_the_account_of_the_key_only),
         cmocka_unit_test(lists_name_the_deployments_of_the_account),
     };
