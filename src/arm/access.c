@@ -352,6 +352,20 @@ size_t access_forget(struct access *a, struct str scope, void (*each)(void *arg,
     return n;
 }
 
+size_t access_forget_principal(struct access *a, struct str principal,
+                               void (*each)(void *arg, struct str id), void *arg) {
+    size_t n = 0;
+    for (size_t i = a->n; i-- > 0;) {
+        if (!str_ieq(a->sorted[i]->a.principal, principal))
+            continue;
+        if (each)
+            each(arg, a->sorted[i]->a.id);
+        remove_at(a, i);
+        n++;
+    }
+    return n;
+}
+
 const struct access_assignment *access_find(const struct access *a, struct str id) {
     const struct assignment *x = find_lower(&a->by_id, id);
     return x ? &x->a : NULL;

@@ -65,6 +65,10 @@ bool access_unassign(struct access *a, struct str id);
 size_t access_forget(struct access *a, struct str scope, void (*each)(void *arg, struct str id),
                      void *arg);
 
+/* The same of all that the principal has, at whatever scope: it is deleted. */
+size_t access_forget_principal(struct access *a, struct str principal,
+                               void (*each)(void *arg, struct str id), void *arg);
+
 /* NULL when there is none. The answer lives until the assignment goes. */
 const struct access_assignment *access_find(const struct access *a, struct str id);
 

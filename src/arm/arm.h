@@ -175,6 +175,11 @@ void arm_answer_destroy(struct arm_answer *a);
 void arm_handle(struct arm *arm, const struct arm_request *request, struct arm_answer *answer,
                 struct arm_changes *changes);
 
+/* The principal of this object id is deleted, and with it all its role assignments: who bears the id later
+ * inherits none of them. `caller` deleted it. Changes are appended; there may be none. */
+void arm_forget_principal(struct arm *arm, struct str object_id, const struct arm_caller *caller,
+                          int64_t now_ms, struct arm_changes *changes);
+
 /* The answer to a request that never came to arm_handle, in ARM's shape of errors: the shell's own
  * refusals (401, 413, 503). */
 void arm_refuse(struct arm_answer *answer, int status, struct str code, const char *format, ...)

@@ -148,6 +148,7 @@ struct row *ask_put(struct ask *a, const struct row *value);
 void ask_delete(struct ask *a, enum row_type type, struct str key);
 /* The role assignments at a scope that is deleted, and below it. */
 void ask_forget_assignments(struct ask *a, struct str scope);
+void ask_forget_principal(struct ask *a, struct str principal); /* likewise all that it has */
 void ask_audit(struct ask *a, struct str target, struct str before, struct str after);
 /* A row in wire form, for the audit. "" for NULL. */
 struct str ask_shown(struct ask *a, const struct row *r);

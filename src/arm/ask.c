@@ -301,6 +301,10 @@ void ask_forget_assignments(struct ask *a, struct str scope) {
     access_forget(a->arm->access, scope, forget_assignment, a);
 }
 
+void ask_forget_principal(struct ask *a, struct str principal) {
+    access_forget_principal(a->arm->access, principal, forget_assignment, a);
+}
+
 uint64_t ask_moves_account(struct ask *a, struct str key) {
     world_add_news(a->arm, key);
     a->out->needs_snapshot = true;

@@ -337,3 +337,20 @@ bool roles_route(struct ask *a) {
     answer(a, &at);
     return true;
 }
+
+void arm_forget_principal(struct arm *arm, struct str object_id, const struct arm_caller *caller,
+                          int64_t now_ms, struct arm_changes *changes) {
+    static const struct route deletion = {ARM_DELETE_METHOD, GUARD_OPERATOR, "",
+                                          "Microsoft.Authorization/roleAssignments/delete", NULL};
+    struct arm_request request = {.method = ARM_DELETE_METHOD, .caller = *caller, .now_ms = now_ms};
+    struct arena memory;
+    struct ask a = {
+        .arm = arm, .req = &request, .changes = changes, .route = &deletion, .memory = &memory};
+    size_t n_changes = changes->n;
+    arena_init(&memory, NULL, 0, (size_t)1 << 30);
+    arm->request = &request;
+    ask_forget_principal(&a, object_id);
+    arm->n_changes += changes->n - n_changes;
+    arm->request = NULL;
+    arena_destroy(&memory);
+}

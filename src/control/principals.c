@@ -149,9 +149,12 @@ static enum status put_one(struct control *c, struct errand *e, struct problem *
     return ST_OK;
 }
 
-static enum status delete_one(struct control *c, struct errand *e, struct str app_id, bool found,
-                              struct problem *why) {
+/* Its role assignments go with it: an outside issuer may put any object id into its tokens but those of
+ * principals that are there. */
+static enum status delete_one(struct control *c, struct errand *e, const struct principal *p,
+                              bool found, struct problem *why) {
     char key[PRINCIPAL_ID_SIZE];
+    struct str app_id = buf_view(&e->target);
     e->answer.status = found ? 200 : 204;
     if (!found)
         return ST_OK;
@@ -163,6 +166,11 @@ static enum status delete_one(struct control *c, struct errand *e, struct str ap
     bool is_key = principal_key(app_id, key);
     assert(is_key);
     TRY(control_put(c, STR(PRINCIPAL_TABLE), str_of(key), STR(""), why));
+    struct arm_caller caller = {.object_id = str_of(e->object_id),
+                                .app_id = str_of(e->app_id),
+                                .name = str_of(e->name),
+                                .is_operator = true};
+    arm_forget_principal(c->arm, str_of(p->object_id), &caller, os_wall_us() / 1000, &c->changes);
     return audit(c, e, "Weir.Capacity/principals/delete", app_id, why);
 }
 
@@ -187,7 +195,7 @@ static enum status answer(struct control *c, struct errand *e, struct problem *w
         return put_one(c, e, why);
     TRY(principals_find(c, app_id, &p, &found, why));
     if (e->method == ARM_DELETE_METHOD)
-        return delete_one(c, e, app_id, found, why);
+        return delete_one(c, e, &p, found, why);
     if (found)
         show(e, 200, &p, STR(""));
     else

@@ -448,6 +448,44 @@ static void a_reader_of_one_group_sees_that_group(void **state) {
         403);
 }
 
+static void assignments_go_with_their_principal(void **state) {
+    struct rig *g = *state;
+    const struct arm_caller bob = {.object_id = STR("bob"), .is_operator = true};
+    static const struct str upper = STR_INIT("AAAAAAAA-0000-0000-0000-000000000001");
+    static const char bobs[] = GROUP_1 "/providers/Microsoft.Authorization/roleAssignments/"
+                                       "aaaaaaaa-3333-1111-1111-111111111111" V;
+    assign(g, GROUP_1, READER, "aaaaaaaa-1111-1111-1111-111111111111");
+    assign(g, SUB, OPENAI_USER, "aaaaaaaa-2222-1111-1111-111111111111");
+    assert_int_equal(PUT(g, bobs,
+                         "{\"properties\":{\"roleDefinitionId\":\"" SUB
+                         "/providers/Microsoft.Authorization/roleDefinitions/" READER
+                         "\",\"principalId\":\"aaaaaaaa-0000-0000-0000-000000000002\"}}"),
+                     201);
+    arm_changes_clear(&g->changes);
+    arm_forget_principal(g->arm, STR("nobody"), &bob, g->now_ms, &g->changes);
+    assert_int_equal(g->changes.n + g->changes.n_audits, 0);
+    arm_forget_principal(g->arm, upper, &bob, g->now_ms, &g->changes);
+    assert_int_equal(g->changes.n, 2);
+    assert_int_equal(g->changes.n_audits, 2);
+    assert_true(str_eq(g->changes.audits[0].actor, STR("bob")));
+    assert_true(str_ends(g->changes.audits[0].action, STR("roleAssignments/delete")));
+    assert_true(g->changes.audits[0].before.n > 0);
+    rig_commit(g);
+    for (int i = 0; i < 2; i++) {
+        struct arm_caller before = g->caller;
+        assert_int_equal(GET(g, bobs), 200); /* others keep theirs */
+        act_as_alice(g);
+        assert_int_equal(GET(g, GROUP_1 V), 403);
+        assert_int_equal(GET(g, ACCOUNT_1 V), 403);
+        g->caller = before;
+        struct problem why;
+        struct arm *restarted = rig_replay(g, false, &why);
+        assert_non_null(restarted);
+        arm_free(g->arm);
+        g->arm = restarted;
+    }
+}
+
 static void a_usages_reader_sees_quota_and_nothing_else(void **state) {
     struct rig *g = *state;
     assign(g, SUB, USAGES_READER, "aaaaaaaa-1111-1111-1111-111111111111");
@@ -941,6 +979,7 @@ int main(void) {
         T(lists_come_in_pages),
         T(without_a_role_everything_is_forbidden),
         T(a_reader_of_one_group_sees_that_group),
+        T(assignments_go_with_their_principal),
         T(a_usages_reader_sees_quota_and_nothing_else),
         T(whoever_has_a_role_in_a_subscription_finds_it_in_the_list_and_nobody_else),
         T(an_owner_rules_his_scope_but_not_his_quota),
