@@ -140,10 +140,16 @@ static void refuse_token(struct errand *e, enum service_refusal why) {
 
 /* --- slow work --- */
 
+/* The application that slow work is for, as its principal spells it: whoever asks for a token may spell its
+ * id in many ways. */
+static struct str application_of(const struct errand *e) {
+    return str_of(e->kind == ERRAND_TOKEN ? e->principal.app_id : e->app_id);
+}
+
 static int count_waiting(const struct door *d, const struct errand *e) {
     int n = 0;
     LIST_EACH (&d->waiting, it)
-        n += strcmp(CONTAINER_OF(it, struct errand, link)->app_id, e->app_id) == 0;
+        n += str_ieq(application_of(CONTAINER_OF(it, struct errand, link)), application_of(e));
     return n;
 }
 
@@ -539,6 +545,10 @@ static void gather_health(void *arg) {
 
 /* What the data plane's loops know is asked for there, and goes along to the thread. */
 static void send_with_health(struct errand *e) {
+    if (e->door->ended) { /* nobody would wait for the way back */
+        send_to_thread(e);
+        return;
+    }
     e->health_capacity = 16;
     e->health = xcalloc(e->health_capacity, sizeof *e->health);
     loop_post(e->door->control->host_loop, gather_health, e);
@@ -574,10 +584,7 @@ static void authenticate(struct errand *e);
 
 static void on_keys(struct issuers_waiter *w) {
     struct errand *e = CONTAINER_OF(w, struct errand, waiter);
-    if (e->exchange)
-        authenticate(e);
-    else
-        errand_free(e);
+    authenticate(e);
 }
 
 /* Who asks, by the token. One whose issuer may have turned its keys over waits until they are fetched. */
@@ -646,6 +653,10 @@ static void on_gone(void *user, struct exchange *x) {
     (void)x;
     struct errand *e = user;
     e->exchange = NULL;
+    if (list_is_linked(&e->waiter.link)) { /* in no other hands */
+        list_remove(&e->waiter.link);
+        errand_free(e);
+    }
 }
 
 static void on_drained(void *user, struct exchange *x) {

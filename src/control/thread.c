@@ -175,7 +175,16 @@ static enum status obey(struct control *c, struct problem *why) {
     return ST_OK;
 }
 
-/* Memory is ahead of the disk: back to what the disk has. */
+/* What stays unpublished is tried again with the next batch. */
+static enum status publish_grants(struct control *c, struct problem *why) {
+    if (!c->has_new_grants)
+        return ST_OK;
+    TRY(guard_publish(c, why));
+    c->has_new_grants = false;
+    return ST_OK;
+}
+
+/* Memory is ahead of the disk, or the data plane behind it: all go back to what the disk has. */
 static void fall_back(struct control *c, struct list *batch, const struct problem *why) {
     struct problem again = {0};
     fprintf(stderr, "weir: control plane: a batch of changes was not stored: %s\n", why->message);
@@ -195,7 +204,7 @@ static void fall_back(struct control *c, struct list *batch, const struct proble
         fprintf(stderr, "weir: control plane: the database cannot be read: %s\n", again.message);
         arm_free(c->arm);
         c->arm = NULL;
-    } else if (obey(c, &again) != ST_OK) {
+    } else if (publish_grants(c, &again) != ST_OK || obey(c, &again) != ST_OK) {
         fprintf(stderr, "weir: control plane: what is stored is not in force: %s: %s\n",
                 again.target, again.message);
     }
@@ -280,9 +289,8 @@ static void run_batch(struct control *c, struct list *batch) {
     }
     if (st == ST_OK)
         st = control_commit(c, &why);
-    if (st == ST_OK && c->has_new_grants)
-        st = guard_publish(c, &why);
-    c->has_new_grants = false;
+    if (st == ST_OK)
+        st = publish_grants(c, &why);
     if (st != ST_OK) {
         fall_back(c, batch, &why);
         needs_snapshot = false;
