@@ -309,9 +309,16 @@ static bool ask(struct issuer *i) {
     return i->fetch != NULL;
 }
 
+static int count_waiters(const struct issuer *i) {
+    int n = 0;
+    LIST_EACH (&i->waiting, it)
+        n++;
+    return n;
+}
+
 bool issuers_ask(struct issuers *all, struct str issuer, struct issuers_waiter *waiter) {
     struct issuer *i = find(all, issuer);
-    if (!i || all->has_ended || !ask(i))
+    if (!i || all->has_ended || !ask(i) || count_waiters(i) >= ISSUERS_WAITERS_MAX)
         return false;
     list_append(&i->waiting, &waiter->link);
     return true;

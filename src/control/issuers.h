@@ -33,9 +33,11 @@ void issuers_start(struct issuers *all, struct loop *l);
 void issuers_add_to(const struct issuers *all, struct trust *t);
 
 /*
- * A token names a key that this issuer is not known to have. True when its keys are being fetched now:
- * `waiter` is then called on the loop when that is over, unless it is taken out of its list before.
+ * A token names a key that this issuer is not known to have. True when its keys are being fetched now, and
+ * no more than ISSUERS_WAITERS_MAX wait for them: `waiter` is then called on the loop when that is over,
+ * unless it is taken out of its list before.
  */
+enum { ISSUERS_WAITERS_MAX = 64 };
 struct issuers_waiter {
     struct list link;
     void (*fn)(struct issuers_waiter *w);

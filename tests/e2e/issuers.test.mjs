@@ -138,6 +138,22 @@ describe('an outside issuer', () => {
         assert.equal((await manage(c, token)).status, 403);
     });
 
+    test('inherits nothing from a principal of ours that was deleted', async () => {
+        const path = `/providers/Weir.Capacity/principals/leaver${v}`;
+        const oid = (await ask(c, 'PUT', path, {})).json().properties.objectId;
+        await assign(c, oid, reader);
+        await assign(c, oid, openAiUser);
+        const token = issuer.token({ oid });
+        assert.equal((await manage(c, token)).status, 401);
+        assert.equal(await call(c, token), 401);
+        assert.equal((await ask(c, 'DELETE', path)).status, 200);
+        assert.equal((await manage(c, token)).status, 403);
+        assert.equal(await call(c, token), 403);
+        const list = await ask(c, 'GET', `/subscriptions/${subscription}/providers/Microsoft.Authorization/roleAssignments?api-version=2022-04-01`);
+        const holders = list.json().value.map((a) => a.properties.principalId);
+        assert.ok(holders.includes(guid) && !holders.includes(oid), list.body);
+    });
+
     test('is not believed beyond its key, its audience and its time', async () => {
         const now = Math.floor(Date.now() / 1000);
         const who = { oid: guid };
@@ -193,6 +209,23 @@ describe('an outside issuer', () => {
         await Promise.all(Array.from({ length: 40 }, (_, i) => call(c, issuer.token({ oid: guid }, { header: { kid: `k${i}` } }))));
         assert.ok(issuer.asked.length <= n + 2, `${issuer.asked.length - n} requests`);
         assert.equal((await manage(c, issuer.token({ oid: guid }))).status, 200);
+    });
+
+    // It has not been asked for an unknown key before, and does not answer now.
+    test('lets 64 requests wait for its keys, and refuses more at once', async (t) => {
+        const { c: own, issuer: slow } = await spawnWithIssuer(t);
+        await until(async () => (await manage(own, slow.token({ oid: guid }))).status === 200);
+        const held = [];
+        let nRefused = 0, isGivenUp = false;
+        slow.answer = (q, a) => held.push(a.on('close', () => { isGivenUp = true; }));
+        const all = Array.from({ length: 100 }, (_, i) => manage(own, slow.token({ oid: guid }, { header: { kid: `k${i}` } }))
+            .then((a) => { nRefused += a.status === 401; }));
+        await until(() => nRefused >= 36);
+        if (!isGivenUp) assert.equal(nRefused, 36); // else the machine took longer than the fetch may
+        slow.answer = null;
+        held.forEach((a) => a.destroy());
+        await Promise.all(all);
+        assert.equal(nRefused, 100);
     });
 });
 
