@@ -15,6 +15,7 @@ static const struct range4 special4[] = {
     {0x64400000, 10}, /* 100.64.0.0/10: shared, behind a carrier's NAT */
     {0x7f000000, 8},  /* 127.0.0.0/8: this machine */
     {0xa9fe0000, 16}, /* 169.254.0.0/16: this link; clouds serve credentials there */
+    {0xa83f8110, 32}, /* 168.63.129.16/32: Azure's platform, as each machine of its sees it */
     {0xac100000, 12}, /* 172.16.0.0/12: private */
     {0xc0000000, 24}, /* 192.0.0.0/24: protocols */
     {0xc0000200, 24}, /* 192.0.2.0/24: documentation */
