@@ -5,6 +5,7 @@
 #include "identity/issuer.h"
 #include "identity/token.h"
 #include "os/os.h"
+#include "json/json.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -18,6 +19,8 @@ enum {
     RETRY_MAX_MS = 60000,
     WHOLE_MS = 10000, /* for each of the two documents */
     URL_MAX = 2048,
+    SOURCE_MAX = 64 << 10,                                      /* two words of the setting */
+    KEPT_MAX = 6 * ISSUER_DOCUMENT_MAX + SOURCE_MAX * 6 + 1024, /* every byte escaped */
 };
 
 struct issuer {
@@ -27,6 +30,7 @@ struct issuer {
     struct issuer_setting setting;
     struct tls_context *tls;
     struct buf url, jwks; /* of the key set; the last one that was good */
+    int64_t fetched_ms;   /* wall clock: when it last published them */
     struct fetch *fetch;  /* NULL when none is under way */
     struct loop_timer *timer;
     struct list waiting; /* of struct issuers_waiter */
@@ -75,7 +79,34 @@ static void end_round(struct issuer *i, int64_t next_ms) {
     release_waiters(i);
 }
 
+static int64_t wall_ms(void) {
+    return os_wall_us() / 1000;
+}
+
+/* Of a time to come is what a clock has noted that went wrong. */
+static bool is_stale(int64_t fetched_ms, int64_t now_ms) {
+    return fetched_ms > now_ms || now_ms - fetched_ms >= ISSUERS_KEYS_MS;
+}
+
+static void warn_stale(const struct issuer *i) {
+    fprintf(
+        stderr,
+        "weir: issuer %.*s: its keys were last fetched more than 24 hours ago, and are believed "
+        "no longer\n",
+        STR_ARG(i->setting.issuer));
+}
+
+/* It has not answered again. */
+static void drop_stale(struct issuer *i) {
+    if (i->jwks.len == 0 || !is_stale(i->fetched_ms, wall_ms()))
+        return;
+    warn_stale(i);
+    buf_clear(&i->jwks);
+    i->all->on_change(i->all->arg);
+}
+
 static void fail(struct issuer *i, const char *what, struct str reason) {
+    drop_stale(i);
     if (i->n_failures++ == 0)
         fprintf(stderr, "weir: issuer %.*s: %s: %.*s; %s\n", STR_ARG(i->setting.issuer), what,
                 STR_ARG(reason),
@@ -129,23 +160,68 @@ static void keep_done(void *arg) {
     free(k);
 }
 
+/* What the keys were believed for: of another setting they are those of somebody else. */
+static void put_source(const struct issuer *i, struct buf *out) {
+    buf_printf(out, "jwks=%.*s ca=%.*s", STR_ARG(i->setting.jwks_url), STR_ARG(i->setting.ca_file));
+}
+
 /* Off the loop, with copies: it may outlive the issuer. */
 static void keep(const struct issuer *i) {
     struct keeping *k = xcalloc(1, sizeof *k);
+    struct buf source;
+    struct json_writer w;
     k->path = str_dup(str_of(i->kept_path));
-    buf_init(&k->text, ISSUER_DOCUMENT_MAX);
-    buf_str(&k->text, buf_view(&i->jwks));
+    buf_init(&source, SOURCE_MAX);
+    buf_init(&k->text, KEPT_MAX);
+    put_source(i, &source);
+    json_writer_init(&w, &k->text, 0);
+    json_begin_object(&w);
+    json_key(&w, STR("fetchedMs"));
+    json_i64_value(&w, i->fetched_ms);
+    json_key(&w, STR("source"));
+    json_str_value(&w, buf_view(&source));
+    json_key(&w, STR("keySet"));
+    json_str_value(&w, buf_view(&i->jwks));
+    json_end_object(&w);
+    buf_destroy(&source);
     loop_work(i->all->loop, keep_work, keep_done, k);
+}
+
+/* Takes the keys out of a file's text, when they are of this issuer as it is set. */
+static void take_kept(struct issuer *i, struct json_doc *doc, const struct buf *text) {
+    struct buf source;
+    struct json_value root, fetched, from, keys;
+    struct problem why;
+    int64_t fetched_ms;
+    if (json_parse(doc, text->p, text->len, &root, NULL) != ST_OK ||
+        !json_get(root, STR("fetchedMs"), &fetched) || !json_i64(fetched, &fetched_ms) ||
+        !json_get(root, STR("source"), &from) || !json_get(root, STR("keySet"), &keys))
+        return;
+    buf_init(&source, SOURCE_MAX);
+    put_source(i, &source);
+    bool is_same = str_eq(json_str(from), buf_view(&source));
+    buf_destroy(&source);
+    if (!is_same || !is_usable(i, json_str(keys), &why))
+        return;
+    if (is_stale(fetched_ms, wall_ms())) {
+        warn_stale(i);
+        return;
+    }
+    i->fetched_ms = fetched_ms;
+    buf_str(&i->jwks, json_str(keys));
 }
 
 /* What cannot be read or used is as good as nothing: the issuer is about to be asked. */
 static void recall(struct issuer *i) {
     struct problem why;
     struct buf text;
-    buf_init(&text, ISSUER_DOCUMENT_MAX);
-    if (access(i->kept_path, F_OK) == 0 && os_read_file(i->kept_path, &text, 0, &why) == ST_OK &&
-        text.len && is_usable(i, buf_view(&text), &why))
-        buf_str(&i->jwks, buf_view(&text));
+    buf_init(&text, KEPT_MAX);
+    if (access(i->kept_path, F_OK) == 0 &&
+        os_read_file(i->kept_path, &text, JSON_PADDING, &why) == ST_OK && text.len) {
+        struct json_doc *doc = json_doc_new();
+        take_kept(i, doc, &text);
+        json_doc_free(doc);
+    }
     buf_destroy(&text);
 }
 
@@ -176,12 +252,15 @@ static void on_keys(void *arg, const struct fetch_answer *a) {
     if (i->n_failures > 0)
         fprintf(stderr, "weir: issuer %.*s: its keys are there\n", STR_ARG(i->setting.issuer));
     i->n_failures = 0;
-    if (!str_eq(buf_view(&i->jwks), a->body)) {
+    i->fetched_ms = wall_ms();
+    bool is_new = !str_eq(buf_view(&i->jwks), a->body);
+    if (is_new) {
         buf_clear(&i->jwks);
         buf_str(&i->jwks, a->body);
-        keep(i);
-        i->all->on_change(i->all->arg);
     }
+    keep(i); /* the time, if nothing else */
+    if (is_new)
+        i->all->on_change(i->all->arg);
     end_round(i, REFRESH_MS);
 }
 

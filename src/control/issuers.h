@@ -14,11 +14,15 @@
  * names a key that it is not known to have, for that reason at most once a minute. When it does not answer, or
  * answers what cannot be used, the keys that are known stay; it is asked again after 2 s, 4 s, … 60 s. A
  * key that it no longer publishes is forgotten with its next answer. The last key set that was good is also
- * kept in the data folder (issuer-….json, public keys alone), for a start while the issuer is away.
+ * kept in the data folder (issuer-….json, public keys alone), for a start while the issuer is away and with
+ * the same `jwks` and `ca`. Keys that nobody has vouched for in ISSUERS_KEYS_MS are dropped: what the issuer
+ * took back meanwhile might be among them.
  *
  * Belongs to one loop, but for what says otherwise.
  */
 struct issuers;
+
+enum { ISSUERS_KEYS_MS = 24 * 3600 * 1000 };
 
 /* `settings`: with commas between them, as identity/issuer.h reads them; may be empty. `folder` is where
  * key sets are kept. `on_change` is told on the loop that keys have changed. ST_BAD_REQUEST or ST_IO_FAILED

@@ -1,7 +1,7 @@
 // issuers.test.mjs - tokens of an outside issuer: believed as long as they are its own, for us, and in time.
 import assert from 'node:assert/strict';
 import { createHmac, createHash, generateKeyPairSync, sign } from 'node:crypto';
-import { readdirSync, writeFileSync } from 'node:fs';
+import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import https from 'node:https';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -295,16 +295,37 @@ describe('its keys', () => {
         await until(async () => (await manage(c, token)).status === 200);
         const kept = await until(() => readdirSync(c.dataDir).find((name) => /^issuer-[0-9a-f]{16}\.json$/.test(name)));
         await issuer.close();
-        const restart = async (before) => {
+        const restart = async (before, args = setting(issuer)) => {
             await before.gateway.stop();
-            return { ...before, ...await spawnControl(t, { folder, args: setting(issuer) }) };
+            return { ...before, ...await spawnControl(t, { folder, args }) };
         };
         const second = await restart(c);
         assert.equal((await manage(second, token)).status, 200);
         assert.equal((await manage(second, issuer.token({ oid: guid }, { key: newKey('first') }))).status, 401);
-        writeFileSync(path.join(c.dataDir, kept), '{"keys": [');
-        const third = await restart(second);
+        // Not for what is now fetched from elsewhere.
+        const third = await restart(second, setting(issuer, ` jwks=${issuer.name}/elsewhere`));
         assert.equal((await manage(third, token)).status, 401);
+        // Nor after a day, whether it ends while the process runs or before.
+        const file = path.join(c.dataDir, kept), text = readFileSync(file, 'utf8'), day = 24 * 3600 * 1000;
+        const fetchedAt = (ms) => writeFileSync(file, JSON.stringify({ ...JSON.parse(text), fetchedMs: ms }));
+        const believesNoLonger = async (s) => {
+            await until(() => /issuer https:\S+ its keys were last fetched more than 24 hours ago/.test(s.gateway.stderr()));
+            await until(async () => (await manage(s, token)).status === 401);
+        };
+        let last = third;
+        for (const ms of [Date.now() - day, Date.now() - day + 5000]) {
+            fetchedAt(ms);
+            last = await restart(last);
+            await believesNoLonger(last);
+        }
+        for (const bad of ['{"keys": [', '{}', JSON.stringify({ ...JSON.parse(text), fetchedMs: Date.now() + day })]) {
+            writeFileSync(file, bad);
+            last = await restart(last);
+            assert.equal((await manage(last, token)).status, 401, bad);
+        }
+        writeFileSync(file, text);
+        last = await restart(last);
+        assert.equal((await manage(last, token)).status, 200);
     });
 
     test('may come later than the server', async (t) => {
