@@ -6,6 +6,8 @@
 
 A target says which rooms it links in a comment of its own near the top: /* rooms: json base */
 """
+import concurrent.futures
+import os
 import pathlib
 import re
 import subprocess
@@ -29,20 +31,27 @@ def targets():
     return found
 
 
+def fuzz(build, seconds, name):
+    """Runs one target; what it said, and whether it found something."""
+    place = build / "fuzz" / name
+    corpus = place / "corpus"
+    corpus.mkdir(parents=True, exist_ok=True)
+    done = subprocess.run(
+        [build / "tests" / "fuzz" / f"{name}_fuzz", f"-max_total_time={seconds}", f"-max_len={MAX_LEN}",
+         "-timeout=10", "-rss_limit_mb=2048", "-print_final_stats=1", "-verbosity=0",
+         f"-artifact_prefix={place}/", corpus, FUZZ / "seeds" / name],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    return done.stdout.decode(errors="replace"), done.returncode != 0
+
+
 def run(build, seconds, names):
-    failed = []
-    for name in names or targets():
-        place = build / "fuzz" / name
-        corpus = place / "corpus"
-        corpus.mkdir(parents=True, exist_ok=True)
-        print(f"{name}: {seconds} s", flush=True)
-        done = subprocess.run(
-            [build / "tests" / "fuzz" / f"{name}_fuzz", f"-max_total_time={seconds}", f"-max_len={MAX_LEN}",
-             "-timeout=10", "-rss_limit_mb=2048", "-print_final_stats=1", "-verbosity=0",
-             f"-artifact_prefix={place}/", corpus, FUZZ / "seeds" / name],
-            stdin=subprocess.DEVNULL)
-        if done.returncode != 0:
-            failed.append(name)
+    """As many targets at a time as there are processors."""
+    names, failed = list(names or targets()), []
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        for name, (said, has_found) in zip(names, pool.map(lambda n: fuzz(build, seconds, n), names)):
+            print(f"{name}: {seconds} s\n{said}", flush=True)
+            if has_found:
+                failed.append(name)
     print(f"fuzz: found something in {' '.join(failed)}" if failed else "fuzz: found nothing")
     return 1 if failed else 0
 
