@@ -41,6 +41,11 @@ static size_t texts_length(const struct call *c) {
     return n;
 }
 
+/* A long prompt for which there was no room was not counted; whatever was counted costs something. */
+static bool was_counted(const struct receipt *r) {
+    return r->outcome != ST_DEPLOYMENT_FULL || r->estimate_mt > 0;
+}
+
 void call_put_access_line(const struct call *c, const char *time, const char *client,
                           struct buf *line) {
     const struct receipt *r = &c->receipt;
@@ -103,7 +108,7 @@ void call_put_access_line(const struct call *c, const char *time, const char *cl
         KEY(out, "retryAfterMs");
         pen_i64(out, r->retry_after_ms);
     }
-    if (r->admitted_ns) {
+    if (r->admitted_ns && was_counted(r)) {
         KEY(out, "promptEstimate");
         pen_i64(out, r->prompt_estimate);
         KEY(out, "cachedPredicted");
