@@ -337,12 +337,20 @@ bool access_unassign(struct access *a, struct str id) {
     return true;
 }
 
-size_t access_forget(struct access *a, struct str scope, void (*each)(void *arg, struct str id),
-                     void *arg) {
+static bool is_within(const struct assignment *x, struct str scope) {
+    return access_is_within(x->a.scope, scope);
+}
+
+static bool is_of(const struct assignment *x, struct str principal) {
+    return str_ieq(x->a.principal, principal);
+}
+
+/* Removes those of which `is_gone` is true, and says which. */
+static size_t forget(struct access *a, bool (*is_gone)(const struct assignment *x, struct str of),
+                     struct str of, void (*each)(void *arg, struct str id), void *arg) {
     size_t n = 0;
-    scope = trim_scope(scope);
     for (size_t i = a->n; i-- > 0;) {
-        if (!access_is_within(a->sorted[i]->a.scope, scope))
+        if (!is_gone(a->sorted[i], of))
             continue;
         if (each)
             each(arg, a->sorted[i]->a.id);
@@ -352,18 +360,14 @@ size_t access_forget(struct access *a, struct str scope, void (*each)(void *arg,
     return n;
 }
 
+size_t access_forget(struct access *a, struct str scope, void (*each)(void *arg, struct str id),
+                     void *arg) {
+    return forget(a, is_within, trim_scope(scope), each, arg);
+}
+
 size_t access_forget_principal(struct access *a, struct str principal,
                                void (*each)(void *arg, struct str id), void *arg) {
-    size_t n = 0;
-    for (size_t i = a->n; i-- > 0;) {
-        if (!str_ieq(a->sorted[i]->a.principal, principal))
-            continue;
-        if (each)
-            each(arg, a->sorted[i]->a.id);
-        remove_at(a, i);
-        n++;
-    }
-    return n;
+    return forget(a, is_of, principal, each, arg);
 }
 
 const struct access_assignment *access_find(const struct access *a, struct str id) {

@@ -366,8 +366,7 @@ static void count_apart(struct gateway_call *gc) {
 static bool leave_uncounted(struct gateway_call *gc) {
     if (gc->job)
         return false;
-    if (gc->in_uncounted.next)
-        list_remove(&gc->in_uncounted);
+    list_remove(&gc->in_uncounted);
     return true;
 }
 
