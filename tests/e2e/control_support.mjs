@@ -37,7 +37,7 @@ export function ask({ control, token }, method, target, body, headers = {}) {
             },
         }, (a) => {
             let text = '';
-            a.setEncoding('utf8').on('data', (d) => (text += d));
+            a.setEncoding('utf8').on('data', (d) => (text += d)).on('error', reject); // a peer that dies after the head
             a.on('end', () => resolve({ status: a.statusCode, headers: a.headers, body: text, json: () => JSON.parse(text) }));
         });
         q.on('error', reject);
