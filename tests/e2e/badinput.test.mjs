@@ -3,22 +3,23 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { after, afterEach, before, describe, test } from 'node:test';
 import {
-    apiKey, chatCall, chatTarget, delay, rawConnection, requestBytes, resourceSet, spawnGateway, spawnSimulator, until,
+    apiKey, chatCall, chatTarget, delay, isSanitized, rawConnection, requestBytes, resourceSet, spawnGateway, spawnSimulator, until, withinTime,
 } from './support.mjs';
 
-const isSanitized = /asan|tsan/.test(process.env.WEIR_BIN ?? '');
 const guid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const good = { messages: [{ role: 'user', content: 'Hello' }], max_tokens: 3 };
 
 const post = (fields, body = '', line = `POST ${chatTarget()} HTTP/1.1`) =>
     Buffer.concat([Buffer.from(`${line}\r\nhost: h\r\napi-key: ${apiKey}\r\n${fields}\r\n`), Buffer.from(body)]);
 
+// Short for those who wait for their end, long for good requests on a busy machine.
+const headMs = 1200, bodyMs = 1500;
 let sim, gateway, rssBefore;
 before(async () => {
     sim = await spawnSimulator(null, '--profile', 'instant');
     gateway = await spawnGateway(null, {
         resources: resourceSet([sim.url]),
-        args: ['--head-timeout', '400ms', '--body-timeout', '600ms', '--idle-timeout', '5s', '--body-limit', '1M'],
+        args: ['--head-timeout', `${headMs}ms`, '--body-timeout', `${bodyMs}ms`, '--body-limit', '1M'],
     });
     await (await chatCall(gateway)).arrayBuffer();
     rssBefore = rss();
@@ -350,16 +351,16 @@ function slowCases() {
         const { answer, took } = await trickle('P', whole.subarray(1, headEnd));
         assert.equal(answer.status, 408);
         assertError(answer, { code: 'RequestTimeout' });
-        assert.ok(took >= 390 && took < 3000, `${took} ms`);
+        assert.ok(took >= headMs - 10 && took < 15000, `${took} ms`);
     });
 
     test('a body that comes a byte at a time is given up in time, by length and in chunks', async () => {
-        const byLength = await trickle(post('content-length: 1000\r\n'), Buffer.from(' '.repeat(1000)));
+        const byLength = await trickle(post('content-length: 1000\r\n'), Buffer.from(' '.repeat(999)));
         const inChunks = await trickle(post('transfer-encoding: chunked\r\n'), Buffer.from('1\r\n \r\n'.repeat(200)));
         for (const { answer, took } of [byLength, inChunks]) {
             assert.equal(answer.status, 408);
             assertError(answer);
-            assert.ok(took >= 590 && took < 3000, `${took} ms`);
+            assert.ok(took >= bodyMs - 10 && took < 15000, `${took} ms`);
         }
     });
 
@@ -371,17 +372,20 @@ function slowCases() {
     });
 
     test('300 slow senders at once do not keep a good one waiting', async () => {
-        const slow = Array.from({ length: 300 }, () => rawConnection(gateway.url));
-        for (const c of slow) c.write(whole.subarray(0, 50));
-        const start = performance.now();
-        const response = await chatCall(gateway, '{}');
-        assert.equal(response.status, 400);
-        await response.arrayBuffer();
-        assert.ok(performance.now() - start < 1000);
-        for (const c of slow) {
-            assert.equal((await c.response()).status, 408);
-            c.destroy();
-        }
+        await withinTime(async () => {
+            const slow = Array.from({ length: 300 }, () => rawConnection(gateway.url));
+            for (const c of slow) c.write(whole.subarray(0, 50));
+            const start = performance.now();
+            const response = await chatCall(gateway, '{}');
+            assert.equal(response.status, 400);
+            await response.arrayBuffer();
+            const took = performance.now() - start;
+            for (const c of slow) {
+                assert.equal((await c.response()).status, 408);
+                c.destroy();
+            }
+            return took < 1000 ? null : `${took} ms`;
+        });
         await until(async () => (await gateway.metric('weir_client_connections')) <= 5);
     });
 

@@ -156,7 +156,7 @@ describe('who may come in', () => {
 describe('what was answered', () => {
     for (const signal of ['SIGTERM', 'SIGKILL']) {
         test(`is there after ${signal}, key and all, and is obeyed`, async (t) => {
-            const folder = tempFolder(t);
+            const folder = tempFolder();
             const first = await spawnWithAccount(t, { folder });
             assert.equal((await first.put(`${account('acct')}/deployments/d`, deploymentBody(50))).status, 201);
             assert.equal((await first.put(`${account('acct')}/deployments/s`, deploymentBody(10, 'Standard'))).status, 201);
@@ -177,7 +177,7 @@ describe('what was answered', () => {
     }
 
     test('survives kill -9 in a stream of changes: all that was acknowledged, nothing by half', { timeout: 120000 }, async (t) => {
-        const folder = tempFolder(t);
+        const folder = tempFolder();
         let c = await spawnWithAccount(t, { folder, ptus: 100000 });
         const wanted = new Map(); // name to { capacity, isSure }
         for (let round = 0; round < 4; round++) {
@@ -259,7 +259,7 @@ describe('quota and capacity', () => {
     });
 
     test('a request for more waits for the operator, who tells the asker, though not at the first attempt', { timeout: 60000 }, async (t) => {
-        const folder = tempFolder(t);
+        const folder = tempFolder();
         const tls = makeCertificate(folder, 'hook');
         const told = [];
         const hook = https.createServer(tls, (q, a) => {

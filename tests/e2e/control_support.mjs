@@ -20,7 +20,7 @@ export const operatorsResources = (backend, ptus = 500) => [
 ];
 
 // Starts a gateway with a control plane; its handle, and what operator.json says.
-export async function spawnControl(t, { resources, folder = tempFolder(t), ...more }) {
+export async function spawnControl(t, { resources, folder = tempFolder(), ...more }) {
     const gateway = await spawnGateway(t, { resources, folder, ...more, args: ['--control-listen', '127.0.0.1:0', ...(more.args ?? [])] });
     const control = JSON.parse(readFileSync(path.join(folder, 'data/operator.json')));
     return { gateway, control, dataDir: path.join(folder, 'data') };

@@ -87,7 +87,7 @@ async function compare(c, wanted) {
 
 export function crashes({ kills, seed }) {
     return test(`${kills} kills lose nothing that was answered, and leave nothing by half (seed ${seed})`, { timeout: 280000 }, async (t) => {
-        const folder = tempFolder(t), disk = lossyDisk(folder), r = random(seed), wanted = new Map();
+        const folder = tempFolder(), disk = lossyDisk(folder), r = random(seed), wanted = new Map();
         let c = await start(t, folder, disk), nForgotten = 0, nAnswers = 0;
         for (const [target, body] of [[`/subscriptions/${subscription}/resourceGroups/rg`, { location: 'eastus' }],
             [account, { kind: 'OpenAI', location: 'eastus', sku: { name: 'S0' }, properties: {} }]]) {

@@ -105,7 +105,7 @@ describe('weir demo', () => {
     });
 
     test('tells a person how to call it, and the call works as printed', async (t) => {
-        const folder = tempFolder(t);
+        const folder = tempFolder();
         const demo = spawnText(['demo', '--listen', '127.0.0.1:0']);
         t.after(() => demo.stop());
         const text = await until(() => /Ctrl-C/.test(demo.stdout()) && demo.stdout());

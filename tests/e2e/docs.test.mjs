@@ -34,7 +34,7 @@ describe('reference pages', () => {
     });
 
     test('the example of settings is accepted with each of its lines, and refused with one that is wrong', async (t) => {
-        const file = path.join(tempFolder(t), 'weir.conf');
+        const file = path.join(tempFolder(), 'weir.conf');
         const all = read('weir.conf.example').replace(/^#(?=[a-z-]+ =)/gm, '');
         const check = () => runWeir(['config', 'check', '--config', file, '--resources', path.join(top, 'examples/resources')]);
         writeFileSync(file, all);

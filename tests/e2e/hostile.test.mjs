@@ -50,7 +50,7 @@ test('a client that sends requests and reads no answers costs bounded memory, an
         tail = text.slice(-11);
     });
     socket.resume();
-    await until(() => answers === n, 20000);
+    await until(() => answers === n, 120000);
     socket.destroy();
 });
 
@@ -68,7 +68,7 @@ test('the last bytes of an answer wait for a client that reads late', async (t) 
     await delay(3500);
     for (const [i, c] of clients.entries()) {
         c.socket.resume();
-        const answer = await c.response({ ms: 10000 });
+        const answer = await c.response();
         assert.equal(answer?.body.length, sizes[i]);
         c.destroy();
     }

@@ -129,7 +129,7 @@ describe('the control plane', () => {
 });
 
 test('of changes at once to one thing some win, none is done by half, and a restart finds what was answered last', { timeout: 120000 }, async (t) => {
-    const folder = tempFolder(t);
+    const folder = tempFolder();
     const c = await spawnWithAccount(t, { folder, loops: 2 });
     const role = 'acdd72a7-3385-48ef-bd42-f606fba81ae7';
     const assignment = (n) => `${account('acct')}/providers/Microsoft.Authorization/roleAssignments/7b0f0c1e-9f33-4c1d-8d5e-00000000000${n}`;

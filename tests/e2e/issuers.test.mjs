@@ -6,7 +6,7 @@ import https from 'node:https';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { account, ask, callWith, deploymentBody, makeCertificate, spawnControl, spawnWithAccount, subscription, v } from './control_support.mjs';
-import { spawnGateway, tempFolder, until as waitFor } from './support.mjs';
+import { freePort, spawnGateway, tempFolder, until as waitFor } from './support.mjs';
 
 // A busy machine takes its time.
 const until = (fn, ms = 30000) => waitFor(fn, ms);
@@ -31,7 +31,8 @@ class Issuer {
         this.published = [key, ...alsoPublished];
     }
 
-    async listen(port = 0) {
+    async listen(port) {
+        port ??= await freePort(); // and nobody else gets it while it is away
         this.server = https.createServer(this.tls, (q, a) => {
             this.asked.push(q.url);
             if (this.answer?.(q, a)) return;
@@ -88,7 +89,7 @@ const call = async (c, token) => (await callWith(c, { authorization: `Bearer ${t
 describe('an outside issuer', () => {
     let c, issuer;
     before(async () => {
-        issuer = new Issuer(tempFolder(null));
+        issuer = new Issuer(tempFolder());
         await issuer.listen();
         c = await spawnWithAccount(null, { loops: 2, args: setting(issuer) });
         assert.equal((await c.put(`${account('acct')}/deployments/d`, deploymentBody(50))).status, 201);
@@ -230,7 +231,7 @@ describe('an outside issuer', () => {
 });
 
 // A control plane with one issuer of its own.
-async function spawnWithIssuer(t, { issuer = new Issuer(tempFolder(t)), more, ...rest } = {}) {
+async function spawnWithIssuer(t, { issuer = new Issuer(tempFolder()), more, ...rest } = {}) {
     if (!issuer.server) await issuer.listen();
     t.after(() => issuer.close().catch(() => {}));
     const c = await spawnWithAccount(t, { args: setting(issuer, more), ...rest });
@@ -289,7 +290,7 @@ describe('its keys', () => {
     });
 
     test('are kept over a restart while it is away', async (t) => {
-        const folder = tempFolder(t);
+        const folder = tempFolder();
         const { c, issuer } = await spawnWithIssuer(t, { folder });
         const token = issuer.token({ oid: guid });
         await until(async () => (await manage(c, token)).status === 200);
@@ -329,7 +330,7 @@ describe('its keys', () => {
     });
 
     test('may come later than the server', async (t) => {
-        const issuer = new Issuer(tempFolder(t));
+        const issuer = new Issuer(tempFolder());
         await issuer.listen();
         await issuer.close();
         const c = await spawnWithAccount(t, { args: setting(issuer) });
@@ -342,13 +343,13 @@ describe('its keys', () => {
     });
 
     test('are fetched from where the setting says, and from nobody whose certificate is not trusted', async (t) => {
-        const issuer = new Issuer(tempFolder(t));
+        const issuer = new Issuer(tempFolder());
         await issuer.listen();
         const { c } = await spawnWithIssuer(t, { issuer, more: ` jwks=${issuer.name}/keys/here` });
         await until(async () => (await manage(c, issuer.token({ oid: guid }))).status === 200);
         assert.deepEqual([...new Set(issuer.asked)], ['/tenant/keys/here']);
 
-        const impostor = new Issuer(tempFolder(t));
+        const impostor = new Issuer(tempFolder());
         await impostor.listen();
         const args = ['--oidc-issuer', `${impostor.name} audience=${audience} ca=${issuer.tls.file}`];
         const other = await spawnWithAccount(t, { args });

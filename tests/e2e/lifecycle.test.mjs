@@ -84,7 +84,7 @@ describe('SIGTERM', () => {
         gateway.signal('SIGTERM');
         assert.deepEqual(await gateway.ended, { code: 0, signal: null });
         const took = performance.now() - start;
-        assert.ok(took >= 290 && took < 3000, `${took} ms`);
+        assert.ok(took >= 290 && took < 15000, `${took} ms`); // and not until the stream ends, which it never does
         await until(() => stream.hasEnded());
         assert.ok(!stream.bytes().includes('[DONE]'));
         assert.equal(await stream.response({ ms: 50 }).catch(() => null), null, 'the stream looks whole');
@@ -92,7 +92,7 @@ describe('SIGTERM', () => {
         assert.equal(lines.length, 1);
         assert.equal(lines[0].outcome, 'shutting_down');
         assert.equal(lines[0].chargeMt, lines[0].promptEstimate * 1000 + 3000);
-        assert.ok(backend.connections[0].closedAt);
+        await until(() => backend.connections[0].closedAt);
     });
 
     for (const [when, signals] of [['the grace', 1], ['a second one', 2]]) {
@@ -125,7 +125,7 @@ describe('SIGTERM', () => {
             const lines = gateway.lines();
             assert.equal(lines.length, 9);
             assert.ok(lines.every((l) => l.status === 503 && l.outcome === 'shutting_down' && !l.chargeMt), JSON.stringify(lines));
-            assert.ok(backend.connections.every((c) => c.closedAt));
+            await until(() => backend.connections.every((c) => c.closedAt));
         });
     }
 
@@ -167,7 +167,7 @@ async function unreadAnswers(t, headers) {
 async function assertAllArrive(clients, sent) {
     for (const c of clients) c.socket.resume();
     for (const c of clients) {
-        const answer = await c.response({ ms: 15000 });
+        const answer = await c.response();
         const size = c.size + '{"pad":""}'.length;
         if (sent.has(size)) assert.equal(answer?.body.length, size, 'an answer that was logged as complete did not arrive');
         c.destroy();
@@ -196,9 +196,11 @@ describe('SIGHUP', () => {
         const gateway = await spawnGateway(t, { resources: resourceSet([sim.url], [deployment('ptu'), deployment('old')]), loops: 2 });
         assert.equal((await chatCall(gateway, hello, { to: 'old' })).status, 200);
         assert.equal((await chatCall(gateway, hello, { to: 'new' })).status, 404);
-        await (await chatCall(gateway, { ...hello, max_tokens: 10000 }, { headers: { 'x-sim-output-tokens': '10000' } })).arrayBuffer();
+        // Enough that a slow machine finds much of it left.
+        await (await chatCall(gateway, { ...hello, max_tokens: 60000 }, { headers: { 'x-sim-output-tokens': '60000' } })).arrayBuffer();
+        await until(async () => (await gateway.debug()).inFlight === 0);
         const before = await gateway.debug();
-        assert.ok(before.levelMt > 20e6);
+        assert.ok(before.levelMt > 120e6);
         assert.equal(await gateway.configure(resourceSet([sim.url], [deployment('ptu', { capacity: 100 }), deployment('new')])), true);
         await until(async () => (await chatCall(gateway, hello, { to: 'new' })).status === 200);
         await until(async () => (await chatCall(gateway, hello, { to: 'old' })).status === 404);
@@ -301,7 +303,7 @@ describe('SIGHUP', () => {
 
     test('reads a folder of files', async (t) => {
         const sim = await spawnSimulator(t, '--profile', 'instant');
-        const folder = tempFolder(t);
+        const folder = tempFolder();
         mkdirSync(path.join(folder, 'resources.d'));
         const all = resourceSet([sim.url]);
         all.forEach((r, i) => writeFileSync(path.join(folder, 'resources.d', `${i}.json`), JSON.stringify(i % 2 ? r : { value: [r] })));
@@ -345,7 +347,7 @@ describe('SIGUSR1', () => {
 
     test('keeps the old file when the new one cannot be made', async (t) => {
         const sim = await spawnSimulator(t, '--profile', 'instant');
-        const folder = tempFolder(t);
+        const folder = tempFolder();
         mkdirSync(path.join(folder, 'logs'));
         const log = path.join(folder, 'logs', 'access.log');
         const gateway = await spawnGateway(t, { folder, resources: resourceSet([sim.url]), args: ['--access-log', log] });
@@ -359,7 +361,7 @@ describe('SIGUSR1', () => {
 
 describe('the access log', () => {
     test('may be a pipe; one that nobody reads is refused at the start, by name', async (t) => {
-        const pipe = path.join(tempFolder(t), 'log.pipe');
+        const pipe = path.join(tempFolder(), 'log.pipe');
         execFileSync('mkfifo', [pipe]);
         const resources = resourceSet(['http://127.0.0.1:9']);
         const refused = await spawnGateway(t, { resources, args: ['--access-log', pipe], mayFail: true });
@@ -374,17 +376,19 @@ describe('the access log', () => {
         for (let i = 0; i < n; i++) assert.equal((await client.response()).status, 401);
         client.destroy();
         await until(async () => (await gateway.metric('weir_access_log_lines_total')) === n);
-        const end = gateway.stop(20000);
+        const end = gateway.stop(60000);
         let text = '';
         const piece = Buffer.alloc(65536);
+        const giveUp = performance.now() + 60000;
         while (text.split('\n').length - 1 < n) {
+            assert.ok(performance.now() < giveUp, `${text.split('\n').length - 1} lines came`);
             let got = 0;
             try {
                 got = readSync(fd, piece);
             } catch (e) {
                 if (e.code !== 'EAGAIN') throw e;
-                await delay(10);
             }
+            if (got === 0) await delay(10);
             text += piece.subarray(0, got);
         }
         closeSync(fd);
@@ -393,7 +397,7 @@ describe('the access log', () => {
     });
 
     test('in a pipe whose reader takes nothing does not keep the process from its end', async (t) => {
-        const pipe = path.join(tempFolder(t), 'log.pipe');
+        const pipe = path.join(tempFolder(), 'log.pipe');
         execFileSync('mkfifo', [pipe]);
         const fd = openSync(pipe, constants.O_RDONLY | constants.O_NONBLOCK);
         t.after(() => closeSync(fd));
@@ -403,7 +407,7 @@ describe('the access log', () => {
         for (let i = 0; i < n; i++) client.write(requestBytes('/openai/models?api-version=2024-10-21', undefined, { headers: { 'api-key': 'nobodys' } }));
         for (let i = 0; i < n; i++) assert.equal((await client.response()).status, 401);
         client.destroy();
-        assert.deepEqual(await gateway.stop(30000), { code: 0, signal: null });
+        assert.deepEqual(await gateway.stop(60000), { code: 0, signal: null });
         assert.match(gateway.stderr(), /cannot write to .*log\.pipe: .*; lines are lost/);
     });
 
@@ -429,9 +433,9 @@ describe('the access log', () => {
 });
 
 describe('levels', () => {
-    // About 30,000 tokens of 125,000, at 2,083 a second.
+    // About 90,000 tokens of 125,000, at 2,083 a second.
     const work = async (gateway) => {
-        await (await chatCall(gateway, { ...hello, max_tokens: 10000 }, { headers: { 'x-sim-output-tokens': '10000' } })).arrayBuffer();
+        await (await chatCall(gateway, { ...hello, max_tokens: 30000 }, { headers: { 'x-sim-output-tokens': '30000' } })).arrayBuffer();
         await until(async () => (await gateway.debug()).inFlight === 0);
         return gateway.debug();
     };
@@ -440,22 +444,23 @@ describe('levels', () => {
     for (const signal of ['SIGTERM', 'SIGKILL']) {
         test(`survive a restart after ${signal}`, async (t) => {
             const sim = await spawnSimulator(t, '--profile', 'instant');
-            const folder = tempFolder(t);
+            const folder = tempFolder();
             const first = await spawnGateway(t, { folder, resources: resourceSet([sim.url]) });
+            const earliest = performance.now();
             const before = await work(first);
-            const at = performance.now();
+            const at = performance.now(); // somewhere between the two the level was read
             assert.ok(before.levelMt > 20e6);
             if (signal === 'SIGKILL') await until(() => savedLevel(folder, at)); // levels are saved every second
             first.signal(signal);
             await first.ended;
             const second = await spawnGateway(t, { folder, resources: resourceSet([sim.url]) });
+            const asked = performance.now();
             const after = await second.debug();
-            const elapsed = (performance.now() - at) / 1000;
             // Never less than it would have been without the restart; after a crash a little more at most.
-            const expected = before.levelMt - elapsed * rate;
-            assert.ok(after.levelMt >= expected - 0.1 * rate, `${after.levelMt} instead of ${expected}`);
+            const least = before.levelMt - (performance.now() - earliest) / 1000 * rate, most = before.levelMt - (asked - at) / 1000 * rate;
+            assert.ok(after.levelMt >= least - 0.1 * rate, `${after.levelMt} instead of ${least} or more`);
             assert.ok(after.levelMt <= before.levelMt, `${after.levelMt} after ${before.levelMt}`);
-            assert.ok(after.levelMt <= expected + 2.5 * rate, `${after.levelMt} instead of ${expected}`);
+            assert.ok(after.levelMt <= most + 2.5 * rate, `${after.levelMt} instead of ${most} or less`);
         });
     }
 
@@ -471,7 +476,7 @@ describe('levels', () => {
 
     test('of a new deployment begin empty; one whose record is lost begins half full', async (t) => {
         const sim = await spawnSimulator(t, '--profile', 'instant');
-        const folder = tempFolder(t);
+        const folder = tempFolder();
         const first = await spawnGateway(t, { folder, resources: resourceSet([sim.url]) });
         assert.equal((await first.debug()).levelMt, 0);
         await work(first);
@@ -481,17 +486,19 @@ describe('levels', () => {
         assert.ok(text.includes('deployments/ptu'));
         // The record of the one deployment is damaged.
         writeFileSync(file, text.split('\n').map((l) => (l.includes('deployments/ptu') ? l.slice(0, l.length / 2) : l)).join('\n'));
+        const started = performance.now();
         const second = await spawnGateway(t, { folder, resources: resourceSet([sim.url], [...usualDeployments(), deployment('fresh')]) });
         assert.match(second.stderr(), /warning.*levels\.jsonl/);
         assert.equal((await second.debug('fresh')).admitted, 0);
         const { levelMt, depthMt } = await second.debug();
-        assert.ok(levelMt <= depthMt / 2 && levelMt > depthMt / 2 - 3 * rate, `${levelMt} of ${depthMt}`);
+        const drained = (performance.now() - started) / 1000 * rate;
+        assert.ok(levelMt <= depthMt / 2 && levelMt >= depthMt / 2 - drained, `${levelMt} of ${depthMt}`);
     });
 
     test('a file of garbage is told, and does not keep the gateway from serving', async (t) => {
         const sim = await spawnSimulator(t, '--profile', 'instant');
         for (const garbage of ['', '\0\0\0\0', '{"', 'null\n', '[]\n', `{"levels":${'['.repeat(100000)}`, '{"id":"x","levelMt":1e999}\n']) {
-            const folder = tempFolder(t);
+            const folder = tempFolder();
             mkdirSync(path.join(folder, 'data'));
             writeFileSync(path.join(folder, 'data', 'levels.jsonl'), garbage);
             const gateway = await spawnGateway(t, { folder, resources: resourceSet([sim.url]) });
@@ -513,7 +520,7 @@ describe('levels', () => {
 
 describe('starting', () => {
     const files = (t, resources = resourceSet(['http://127.0.0.1:9'])) => {
-        const folder = tempFolder(t);
+        const folder = tempFolder();
         const file = path.join(folder, 'resources.json');
         writeFileSync(file, typeof resources === 'string' ? resources : JSON.stringify(resources));
         return { folder, file, data: path.join(folder, 'data') };
@@ -561,7 +568,7 @@ describe('starting', () => {
         const without = await runWeir(['serve', '--listen', '127.0.0.1:0', '--data-dir', 'none']);
         assert.equal(without.code, 1);
         assert.match(without.stderr, /--resources FILE or FOLDER is needed/);
-        const folder = tempFolder(t);
+        const folder = tempFolder();
         assert.match((await serve({ file: path.join(folder, 'none.json'), data: 'none' })).stderr, /none\.json: .*No such file/);
         assert.match((await serve({ file: folder, data: 'none' })).stderr, /has no \*\.json files/);
     });
@@ -606,7 +613,7 @@ describe('starting', () => {
 describe('weir config', () => {
     const good = resourceSet(['http://127.0.0.1:9', { url: 'https://x.example/base', apiKey: 'SECRET-BACKEND-KEY' }]);
     const write = (t, resources) => {
-        const file = path.join(tempFolder(t), 'resources.json');
+        const file = path.join(tempFolder(), 'resources.json');
         writeFileSync(file, typeof resources === 'string' ? resources : JSON.stringify(resources, null, 1));
         return file;
     };
@@ -685,7 +692,7 @@ describe('weir config', () => {
         const options = [...help.matchAll(/^ +--([a-z-]+)/gm)].map((m) => m[1]).filter((n) => n !== 'config');
         const settings = [...stdout.matchAll(/^#([a-z-]+) =/gm)].map((m) => m[1]);
         assert.deepEqual(settings, options);
-        const conf = path.join(tempFolder(t), 'weir.conf');
+        const conf = path.join(tempFolder(), 'weir.conf');
         writeFileSync(conf, stdout.replace(/^#([a-z-]+ =)/gm, '$1').replace(/^resources =.*$/m, `resources = ${write(t, good)}`));
         const { code: valid, stderr } = await runWeir(['config', 'check', '--config', conf]);
         assert.equal(valid, 0, stderr);

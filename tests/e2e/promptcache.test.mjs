@@ -153,13 +153,15 @@ test('long prompts are counted on another thread, to the token, and whoever leav
     assert.ok(Number(refused.headers.get('retry-after-ms')) >= 1);
     assert.equal((await refused.json()).error.code, '429');
     assert.equal(await gateway.metric('weir_prompts_counted_apart_total'), apart);
-    const seen = gateway.lines().length;
+    const seen = (await gateway.settled(9)).length;
     // Broken JSON of that size is refused as any other.
     assert.equal((await chatCall(gateway, `{"messages":[{"role":"user","content":"${long}"}`)).status, 400);
     // Clients that leave while their prompts wait to be counted.
     const controllers = Array.from({ length: 8 }, () => new AbortController());
     const left = controllers.map((c, i) => chatCall(gateway, { messages: user(`${100 + i} ${prose(90000, i)}`), max_tokens: 1 }, { signal: c.signal }).then((r) => r.text(), () => null));
     await until(async () => await gateway.metric('weir_prompts_counted_apart_total') >= apart + 2);
+    // All of them have come in: a call leaves a line, and what has not begun is none.
+    await until(async () => await gateway.metric('weir_calls_in_flight') + gateway.lines().length >= seen + 1 + 8);
     for (const c of controllers) c.abort();
     await Promise.all(left);
     const after = await gateway.settled(seen + 1 + 8);
@@ -168,7 +170,7 @@ test('long prompts are counted on another thread, to the token, and whoever leav
     // A stop while prompts are being counted.
     const last = Array.from({ length: 6 }, (_, i) => chatCall(gateway, { messages: user(`${200 + i} ${prose(200000, i)}`), max_tokens: 1 }).then((r) => r.status, () => 0));
     await until(async () => await gateway.metric('weir_calls_in_flight') >= 2);
-    const end = await gateway.stop(20000);
+    const end = await gateway.stop(60000);
     assert.deepEqual(end, { code: 0, signal: null }, gateway.stderr());
     await Promise.all(last);
 });

@@ -4,7 +4,9 @@ import { once } from 'node:events';
 import net from 'node:net';
 import { after, before, describe, test } from 'node:test';
 import OpenAI, { AzureOpenAI } from 'openai';
-import { delay, rawConnection, rawExchange, readSse, requestBytes, runWeir, spawnSimulator, textOf, until } from './support.mjs';
+import {
+    delay, rawConnection, rawExchange, readSse, requestBytes, runWeir, spawnSimulator, textOf, until, withinTime,
+} from './support.mjs';
 
 const messages = [{ role: 'user', content: 'Tell me about rivers.' }];
 
@@ -271,9 +273,10 @@ describe('a simulator without waiting', () => {
         const body = (text) => JSON.stringify({ model: 'm', messages: [{ role: 'user', content: `[[echo:${text}]]` }], stream: true });
         const request = (text) => `POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: ${body(text).length}\r\n\r\n${body(text)}`;
         const names = Array.from({ length: 20 }, (_, i) => `answer-${i}`);
-        const { bytes } = await rawExchange(sim.url, names.map(request).join(''), 500);
-        const found = [...bytes.toString().matchAll(/"content":"(answer-\d+)"/g)].map((m) => m[1]);
-        assert.deepEqual(found, names);
+        const c = rawConnection(sim.url);
+        c.write(names.map(request).join(''));
+        for (const name of names) assert.deepEqual([...(await c.response()).body.matchAll(/"content":"(answer-\d+)"/g)].map((m) => m[1]), [name]);
+        c.destroy();
     });
 
     test('a reader that does not read is waited for', async () => {
@@ -283,18 +286,22 @@ describe('a simulator without waiting', () => {
         const body = JSON.stringify({ model: 'm', messages, stream: true });
         const before = (await sim.stats()).output_tokens;
         socket.write(`POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nx-sim-output-tokens: 200000\r\nConnection: close\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
-        await until(async () => (await sim.stats()).active === 1);
-        await delay(100);
-        const held = await sim.stats();
+        let held = await until(async () => {
+            const now = await sim.stats();
+            return now.active === 1 && now.output_tokens > before && now;
+        });
+        for (let last = -1; last !== held.output_tokens; held = await sim.stats()) {
+            last = held.output_tokens;
+            await delay(200);
+        }
         assert.ok(held.output_tokens - before < 150000, 'it wrote without end');
         assert.equal(held.decoding, 0);
         let n = 0;
         socket.on('data', (d) => (n += d.toString().split('"content":"').length - 1));
         socket.resume();
         await once(socket, 'end');
-        const done = await sim.stats();
-        assert.equal(done.output_tokens - before, 200000);
-        assert.equal(done.active, 0);
+        await until(async () => (await sim.stats()).active === 0);
+        assert.equal((await sim.stats()).output_tokens - before, 200000);
     });
 
     test('reset zeroes the statistics', async () => {
@@ -349,14 +356,16 @@ describe('faults on demand', () => {
         const response = await chat(sim, { stream: true }, order('stall;after=4'));
         const reader = response.body.getReader();
         let text = '';
+        const deltas = () => text.match(/"delta":\{"content":/g)?.length ?? 0;
         const idle = Symbol('idle');
         for (;;) {
-            const piece = await Promise.race([reader.read(), delay(150).then(() => idle)]);
+            const next = reader.read();
+            const piece = await (deltas() < 4 ? next : Promise.race([next, delay(150).then(() => idle)]));
             if (piece === idle) break;
             assert.equal(piece.done, false);
             text += new TextDecoder().decode(piece.value);
         }
-        assert.equal(text.match(/"delta":\{"content":/g).length, 4);
+        assert.equal(deltas(), 4);
         assert.equal((await sim.stats()).active, 1);
         await reader.cancel();
         await until(async () => (await sim.stats()).active === 0);
@@ -482,36 +491,49 @@ describe('honest timing', () => {
     test('the first token waits for the prompt and the others for the rate', async (t) => {
         const sim = await spawnSimulator(t, '--prefill-tps', '10000', '--decode-tps', '100', '--base-latency', '20ms');
         const long = [{ role: 'user', content: ' river'.repeat(993) }]; // 1,000 tokens: 100 ms
-        const start = performance.now();
-        const response = await chat(sim, { stream: true, messages: long, max_tokens: 21 });
-        const first = performance.now() - start;
-        const { times } = await readSse(response);
-        assert.ok(first >= 119 && first < 400, `first byte after ${first} ms`);
-        const total = times.at(-1) + first;
-        assert.ok(total >= 119 + 199 && total < 800, `everything after ${total} ms`);
+        await withinTime(async () => {
+            const start = performance.now();
+            const response = await chat(sim, { stream: true, messages: long, max_tokens: 21 });
+            const first = performance.now() - start;
+            const { times } = await readSse(response);
+            const total = times.at(-1) + first;
+            assert.ok(first >= 119, `first byte after ${first} ms`);
+            assert.ok(total >= 119 + 199, `everything after ${total} ms`);
+            return first < 400 && total < 800 ? null : `first byte after ${first} ms, everything after ${total} ms`;
+        });
     });
 
     test('a time scale makes it faster', async (t) => {
         const sim = await spawnSimulator(t, '--profile', 'h100-70b', '--time-scale', '100');
-        const start = performance.now();
-        await (await chat(sim, { max_tokens: 40 })).json(); // a second and more in life
-        assert.ok(performance.now() - start < 500);
+        await withinTime(async () => {
+            const start = performance.now();
+            await (await chat(sim, { max_tokens: 40 })).json(); // a second and more in life
+            const took = performance.now() - start;
+            return took < 500 ? null : `${took} ms`;
+        });
     });
 
     test('slots are shared in order and the queue has an end', async (t) => {
-        const sim = await spawnSimulator(t, '--profile', 'instant', '--base-latency', '100ms', '--slots', '1', '--queue', '2');
+        const sim = await spawnSimulator(t, '--profile', 'instant', '--slots', '1', '--queue', '2');
+        // Each keeps its slot until it is left.
         const order = [];
         const calls = [];
         for (let i = 0; i < 3; i++) {
-            calls.push(chat(sim, { max_tokens: 1 }).then((r) => (order.push(i), r)));
+            calls.push(chat(sim, { stream: true }, { 'x-sim-fault': 'stall' }).then((r) => (order.push(i), r)));
             await until(async () => (await sim.stats()).requests === i + 1);
         }
         assert.deepEqual([(await sim.stats()).active, (await sim.stats()).queued], [1, 2]);
         const refused = await chat(sim, { max_tokens: 1 });
         assert.equal(refused.status, 429);
         assert.ok(Number(refused.headers.get('retry-after-ms')) >= 1);
-        for (const call of calls) assert.equal((await call).status, 200);
-        assert.deepEqual(order, [0, 1, 2]);
+        for (const [i, call] of calls.entries()) {
+            const response = await call;
+            assert.equal(response.status, 200);
+            assert.deepEqual(order, [0, 1, 2].slice(0, i + 1));
+            assert.equal((await sim.stats()).queued, 2 - i);
+            await response.body.cancel();
+        }
+        await until(async () => (await sim.stats()).active === 0);
     });
 
     test('above the knee every stream becomes slower', async (t) => {
@@ -521,25 +543,30 @@ describe('honest timing', () => {
             await Promise.all(Array.from({ length: n }, async () => (await chat(sim, {}, { 'x-sim-output-tokens': '30' })).json()));
             return performance.now() - start;
         };
-        const alone = await timed(1), four = await timed(4);
-        assert.ok(four > 2.5 * alone, `${alone} ms alone, ${four} ms for four`);
+        await withinTime(async () => {
+            const alone = await timed(1), four = await timed(4);
+            return four > 2.5 * alone ? null : `${alone} ms alone, ${four} ms for four`;
+        });
     });
 
     test('beginnings of prompts are cached when asked, in steps, and cost no time', async (t) => {
         const sim = await spawnSimulator(t, '--profile', 'instant', '--prefill-tps', '10000', '--prompt-cache');
-        const system = { role: 'system', content: 'x'.repeat(4 * 1200) };
-        const ask = async (question, model = 'm') => {
+        const ask = async (letter, question, model = 'm') => {
+            const system = { role: 'system', content: letter.repeat(4 * 1200) };
             const start = performance.now();
             const { usage } = await (await chat(sim, { model, max_tokens: 1, messages: [system, { role: 'user', content: question }] })).json();
             return { cached: usage.prompt_tokens_details.cached_tokens, ms: performance.now() - start };
         };
-        const first = await ask('one');
-        assert.equal(first.cached, 0);
-        assert.ok(first.ms >= 119);
-        const second = await ask('two');
-        assert.equal(second.cached, 1024 + 128); // of the 1,203 that both have
-        assert.ok(second.ms < first.ms / 2);
-        assert.equal((await ask('two', 'another model')).cached, 0);
+        await withinTime(async (attempt) => {
+            const letter = 'abcdefghijklmnop'[attempt];
+            const first = await ask(letter, 'one');
+            assert.equal(first.cached, 0);
+            assert.ok(first.ms >= 119);
+            const second = await ask(letter, 'two');
+            assert.equal(second.cached, 1024 + 128); // of the 1,203 that both have
+            assert.equal((await ask(letter, 'two', 'another model')).cached, 0);
+            return second.ms < first.ms / 2 ? null : `${first.ms} ms, and ${second.ms} ms`;
+        });
         const whole = await (await chat(sim, { max_tokens: 1 })).json();
         assert.equal(whole.usage.prompt_tokens_details.cached_tokens, 0);
     });
@@ -591,8 +618,8 @@ describe('the command', () => {
 
     test('finishes what it has begun on SIGTERM and ends with 0', async (t) => {
         const sim = await spawnSimulator(t, '--profile', 'instant', '--decode-tps', '100');
-        const response = await chat(sim, { stream: true }, { 'x-sim-output-tokens': '20' });
         const stalled = await chat(sim, { stream: true }, { 'x-sim-fault': 'stall' });
+        const response = await chat(sim, { stream: true }, { 'x-sim-output-tokens': '150' });
         await until(async () => (await sim.stats()).active === 2);
         sim.signal('SIGTERM');
         const { events, error } = await readSse(response);
@@ -605,9 +632,12 @@ describe('the command', () => {
     test('does not wait on the second SIGTERM', async (t) => {
         const sim = await spawnSimulator(t, '--profile', 'instant', '--decode-tps', '1');
         const response = await chat(sim, { stream: true }, { 'x-sim-output-tokens': '1000' });
-        sim.signal('SIGTERM');
-        await delay(100);
-        sim.signal('SIGTERM');
+        let hasEnded = false;
+        sim.ended.then(() => (hasEnded = true));
+        await until(() => { // two that come together count as one
+            sim.signal('SIGTERM');
+            return hasEnded;
+        });
         assert.deepEqual(await sim.ended, { code: 0, signal: null });
         assert.ok((await readSse(response)).error);
     });

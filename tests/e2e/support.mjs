@@ -19,8 +19,12 @@ process.on('exit', () => {
     for (const child of running) child.kill('SIGKILL');
 });
 
+// How long to wait for what must come, in ms, unless a test says otherwise. It costs time only where a test fails, so
+// it is what a busy machine of two cores needs, under sanitizers, and still less than the default of drain-grace.
+const patience = 25000;
+
 // Runs `weir ARGS` to its end: { code, signal, stdout, stderr }.
-export async function runWeir(args, { env = {}, timeoutMs = 30000 } = {}) {
+export async function runWeir(args, { env = {}, timeoutMs = 120000 } = {}) {
     const child = spawn(weirBin, args, { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
     let stdout = '', stderr = '';
     child.stdout.setEncoding('utf8').on('data', (s) => (stdout += s));
@@ -37,7 +41,7 @@ export async function runWeir(args, { env = {}, timeoutMs = 30000 } = {}) {
 //   stderr()  what it has said there so far
 //   stop()    SIGTERM, then the end: { code, signal }. After `graceMs` SIGKILL.
 //   signal(s) sends a signal; ended is a promise of { code, signal }
-export async function spawnWeir(args, { env = {}, readyMs = 20000 } = {}) {
+export async function spawnWeir(args, { env = {}, readyMs = 60000 } = {}) {
     const child = spawn(weirBin, args, { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
     running.add(child);
     let stdout = '', stderr = '';
@@ -76,7 +80,7 @@ export async function spawnWeir(args, { env = {}, readyMs = 20000 } = {}) {
         ended,
         stderr: () => stderr,
         signal: (s) => child.kill(s),
-        async stop(graceMs = 5000) {
+        async stop(graceMs = patience) {
             if (child.exitCode !== null || child.signalCode !== null) return ended;
             child.kill('SIGTERM');
             const timer = setTimeout(() => child.kill('SIGKILL'), graceMs);
@@ -135,19 +139,27 @@ export function textOf(events, choice = 0) {
         .join('');
 }
 
-// A port that nobody listens on at the moment.
+// A port that nobody listens on. It lies below those that the system gives out by itself, so that nobody else gets it
+// while it is free.
 export async function freePort() {
-    const server = net.createServer();
-    server.listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    const { port } = server.address();
-    server.close();
-    await once(server, 'close');
-    return port;
+    const [first] = readFileSync('/proc/sys/net/ipv4/ip_local_port_range', 'utf8').split('\t').map(Number);
+    const lowest = 10000, n = Math.max(first, 20000) - lowest;
+    for (;;) {
+        const port = lowest + Math.floor(Math.random() * n);
+        const server = net.createServer();
+        const isFree = await new Promise((resolve) => {
+            server.on('error', () => resolve(false));
+            server.listen(port, '127.0.0.1', () => resolve(true));
+        });
+        if (!isFree) continue;
+        server.close();
+        await once(server, 'close');
+        return port;
+    }
 }
 
 // Sends bytes over TCP and gives what comes back until the peer closes or `ms` passed.
-export async function rawExchange(url, bytes, ms = 1000) {
+export async function rawExchange(url, bytes, ms = patience) {
     const { hostname, port } = new URL(url);
     const socket = net.connect(Number(port), hostname);
     const pieces = [];
@@ -166,13 +178,23 @@ export function delay(ms) {
 }
 
 // Waits until `fn` gives something true, and gives it; throws after `ms`.
-export async function until(fn, ms = 5000) {
+export async function until(fn, ms = patience) {
     const end = performance.now() + ms;
     for (;;) {
         const value = await fn();
         if (value) return value;
         if (performance.now() > end) throw new Error(`did not come true within ${ms} ms: ${fn}`);
         await delay(10);
+    }
+}
+
+// For what must not take long: `fn(attempt)` gives null when it did not, else how long it took, and may try again. A
+// busy machine is slow now and then; what is slow by itself is slow each time. All else that it asserts counts at once.
+export async function withinTime(fn) {
+    for (let attempt = 0; ; attempt++) {
+        const late = await fn(attempt);
+        if (late === null) return;
+        if (attempt === 14) throw new Error(`each time: ${late}`);
     }
 }
 
@@ -224,14 +246,19 @@ export function resourceSet(backends, deployments = usualDeployments()) {
     ];
 }
 
-// A folder that goes with the test (or with the process, when `t` is null).
-export function tempFolder(t) {
-    const folder = mkdtempSync(path.join(tmpdir(), 'weir-e2e-'));
-    const remove = () => rmSync(folder, { recursive: true, force: true });
-    if (t?.after) t.after(remove);
-    else process.on('exit', remove);
-    return folder;
+// A folder that goes with the process. Not with the test: what is registered first is undone first, and a gateway that
+// still runs then would write into it while it is being removed.
+const folders = [];
+process.on('exit', () => {
+    for (const folder of folders) rmSync(folder, { recursive: true, force: true, maxRetries: 10 });
+});
+export function tempFolder() {
+    folders.push(mkdtempSync(path.join(tmpdir(), 'weir-e2e-')));
+    return folders.at(-1);
 }
+
+// A kept connection may be closed by its idle time in the moment in which it is used again.
+const closing = { headers: { connection: 'close' } };
 
 // Starts `weir serve` on `resources` (an array, see resourceSet) and free ports. Beside what spawnWeir's handle has:
 //   url, tlsUrl, opsUrl   tlsUrl only with --tls-listen among `args`
@@ -239,7 +266,7 @@ export function tempFolder(t) {
 //   configure(resources)  writes them and sends SIGHUP; waits until they are read, or refused: true when they act
 //   lines()               what the access log has, parsed; settled(n, name): the same (of one deployment), as soon as there are n
 //   debug(name)           the counters of one deployment; metric(name): a sum from /metrics
-export async function spawnGateway(t, { resources, args = [], env = {}, folder = tempFolder(t), loops = 1, mayFail = false }) {
+export async function spawnGateway(t, { resources, args = [], env = {}, folder = tempFolder(), loops = 1, mayFail = false }) {
     const file = path.join(folder, 'resources.json');
     const logFile = path.join(folder, 'access.log');
     if (resources) writeFileSync(file, JSON.stringify(resources));
@@ -260,10 +287,10 @@ export async function spawnGateway(t, { resources, args = [], env = {}, folder =
     });
     let hasEnded = false;
     ended.then(() => (hasEnded = true));
-    await until(() => hasEnded || /operations on \S+/.test(stderr), 20000);
-    if (hasEnded && !mayFail) {
+    const isReady = await until(() => hasEnded || /operations on .*\n/.test(stderr), 60000).catch(() => false);
+    if (!isReady || (hasEnded && !mayFail)) {
         for (const other of running) other.kill('SIGKILL'); // or they would keep the failed test file running
-        throw new Error(`weir ${all.join(' ')} ended early\n${stderr}`);
+        throw new Error(`weir ${all.join(' ')} ${isReady ? 'ended early' : 'is not ready'}\n${stderr}`);
     }
     const address = (what) => new RegExp(`${what} on (\\S+)`).exec(stderr)?.[1];
     const gateway = {
@@ -275,7 +302,7 @@ export async function spawnGateway(t, { resources, args = [], env = {}, folder =
         stderr: () => stderr,
         hasEnded: () => hasEnded,
         signal: (s) => child.kill(s),
-        async stop(graceMs = 5000) {
+        async stop(graceMs = patience) {
             if (!hasEnded) child.kill('SIGTERM');
             const timer = setTimeout(() => child.kill('SIGKILL'), graceMs);
             const end = await ended;
@@ -293,14 +320,14 @@ export async function spawnGateway(t, { resources, args = [], env = {}, folder =
         lines: () => readLines(logFile),
         async settled(n, name = null) {
             const lines = () => gateway.lines().filter((l) => name === null || l.deployment === name);
-            return until(() => lines().length >= n && lines(), 10000);
+            return until(() => lines().length >= n && lines());
         },
         async debug(name = 'ptu') {
-            const { value } = await (await fetch(`${gateway.opsUrl}/debug/deployments`)).json();
+            const { value } = await (await fetch(`${gateway.opsUrl}/debug/deployments`, closing)).json();
             return value.find((d) => d.id.endsWith(`/deployments/${name}`));
         },
         async metric(name) {
-            const text = await (await fetch(`${gateway.opsUrl}/metrics`)).text();
+            const text = await (await fetch(`${gateway.opsUrl}/metrics`, closing)).text();
             return [...text.matchAll(new RegExp(`^${name}(?:\\{[^}]*\\})? (\\S+)$`, 'gm'))]
                 .reduce((sum, m) => sum + Number(m[1]), 0);
         },
@@ -354,10 +381,14 @@ export const chatTarget = (to = 'ptu') => `/openai/deployments/${to}/chat/comple
 export function rawConnection(url, socket = null) {
     const { hostname, port } = new URL(url);
     socket ??= net.connect({ host: hostname, port: Number(port), allowHalfOpen: true, noDelay: true });
-    let all = Buffer.alloc(0), parsed = 0, hasEnded = false;
+    let all = Buffer.alloc(0), pieces = [], parsed = 0, hasEnded = false;
+    const bytes = () => { // put together when somebody looks: large answers come in many pieces
+        if (pieces.length > 0) all = Buffer.concat([all, ...pieces.splice(0)]);
+        return all;
+    };
     const closed = once(socket, 'close').catch(() => {}).then(() => (hasEnded = true));
     socket.on('error', () => {});
-    socket.on('data', (d) => (all = Buffer.concat([all, d])));
+    socket.on('data', (d) => pieces.push(d));
     socket.on('end', () => (hasEnded = true));
     return {
         socket, closed,
@@ -365,11 +396,11 @@ export function rawConnection(url, socket = null) {
         end: () => socket.end(),
         destroy: () => socket.destroy(),
         reset: () => socket.resetAndDestroy(),
-        bytes: () => all,
+        bytes,
         hasEnded: () => hasEnded,
-        async response({ isHead = false, ms = 5000 } = {}) {
+        async response({ isHead = false, ms = patience } = {}) {
             return until(() => {
-                const found = parseAnswer(all.subarray(parsed), isHead, hasEnded);
+                const found = parseAnswer(bytes().subarray(parsed), isHead, hasEnded);
                 if (found) parsed += found.length;
                 return found ? found.answer : hasEnded && { ended: true };
             }, ms).then((answer) => (answer.ended ? null : answer));

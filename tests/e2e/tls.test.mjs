@@ -9,7 +9,7 @@ import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import tls from 'node:tls';
 import {
-    apiKey, answerBytes, chatCall, chatTarget, completionOf, delay, fakeBackend, rawConnection, rawExchange, requestBytes, resourceSet,
+    apiKey, answerBytes, chatCall, chatTarget, completionOf, fakeBackend, rawConnection, rawExchange, requestBytes, resourceSet,
     runWeir, spawnGateway, spawnSimulator, tempFolder, until, usageOf,
 } from './support.mjs';
 
@@ -33,7 +33,7 @@ function makeCertificates(folder) {
 }
 
 let file;
-before(() => (file = makeCertificates(tempFolder(null))));
+before(() => (file = makeCertificates(tempFolder())));
 
 const good = { messages: [{ role: 'user', content: '[[echo:behind a lock]]' }], max_tokens: 10 };
 
@@ -43,8 +43,7 @@ describe('the https listener', () => {
         sim = await spawnSimulator(null, '--profile', 'instant');
         gateway = await spawnGateway(null, {
             resources: resourceSet([sim.url]),
-            args: ['--tls-listen', '127.0.0.1:0', '--tls-cert', file('local.pem'), '--tls-key', file('local.key'),
-                '--idle-timeout', '1s', '--head-timeout', '500ms'],
+            args: ['--tls-listen', '127.0.0.1:0', '--tls-cert', file('local.pem'), '--tls-key', file('local.key')],
         });
         ca = readFileSync(file('ca.pem'));
     });
@@ -57,8 +56,8 @@ describe('the https listener', () => {
     const connect = (options = {}) =>
         tls.connect({ host: '127.0.0.1', port: Number(new URL(gateway.tlsUrl).port), ca, servername: 'localhost', ...options });
 
-    async function callOver(options) {
-        const socket = connect(options);
+    async function callOver(options, url = gateway.tlsUrl) {
+        const socket = connect({ port: Number(new URL(url).port), ...options });
         await once(socket, 'secureConnect');
         const c = rawConnection(gateway.tlsUrl, socket);
         c.write(requestBytes(chatTarget(), good));
@@ -136,30 +135,38 @@ describe('the https listener', () => {
         c.destroy();
     });
 
-    test('survives clients that are no TLS: plain http, garbage, half a hello, resets', async () => {
+    test('survives clients that are no TLS: plain http, garbage, half a hello, resets', async (t) => {
+        const brief = await spawnGateway(t, {
+            resources: resourceSet([sim.url]),
+            args: ['--tls-listen', '127.0.0.1:0', '--tls-cert', file('local.pem'), '--tls-key', file('local.key'),
+                '--idle-timeout', '1s', '--head-timeout', '500ms'],
+        });
         const hello = await helloBytes();
         for (const bytes of [
             requestBytes(chatTarget(), good), Buffer.from('SSH-2.0-x\r\n'), Buffer.alloc(5000, 0xff), Buffer.from([22, 3, 1, 255, 255]),
             Buffer.concat([Buffer.from([22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3]), Buffer.alloc(508)]),
         ]) {
-            const { bytes: came, isClosed } = await rawExchange(gateway.tlsUrl, bytes, 3000);
+            const { bytes: came, isClosed } = await rawExchange(brief.tlsUrl, bytes);
             assert.ok(isClosed, 'the connection is ended');
             assert.ok(!came.toString('latin1').startsWith('HTTP/'), came.toString('latin1'));
         }
         for (let i = 0; i < hello.length; i += 23) {
-            const socket = net.connect(Number(new URL(gateway.tlsUrl).port), '127.0.0.1');
+            const socket = net.connect(Number(new URL(brief.tlsUrl).port), '127.0.0.1');
             socket.on('error', () => {});
             await once(socket, 'connect');
             socket.write(hello.subarray(0, i), () => (i % 2 ? socket.resetAndDestroy() : socket.destroy()));
         }
         // One that never goes on is ended by the idle timeout.
-        const waiting = net.connect(Number(new URL(gateway.tlsUrl).port), '127.0.0.1');
+        const waiting = net.connect(Number(new URL(brief.tlsUrl).port), '127.0.0.1');
         waiting.on('error', () => {});
         waiting.resume();
         waiting.write(hello.subarray(0, 40));
-        await Promise.race([once(waiting, 'close'), delay(4000).then(() => assert.fail('half a hello holds a connection'))]);
-        assert.equal((await callOver({})).answer.status, 200);
-        await until(async () => (await gateway.metric('weir_client_connections')) <= 1);
+        let isClosed = false;
+        waiting.on('close', () => (isClosed = true));
+        await until(() => isClosed);
+        await until(async () => (await brief.metric('weir_client_connections')) === 0);
+        assert.equal((await chatCall(brief, good)).status, 200);
+        assert.equal((await callOver({}, brief.tlsUrl)).answer.status, 200);
     });
 
     test('does not renegotiate', async () => {
@@ -198,7 +205,7 @@ describe('the https listener', () => {
                 const [line] = await gw.settled(1);
                 assert.equal(line.outcome, 'client_gone');
                 if (took < 100) break;
-                assert.ok(attempt < 3, `${took} ms`);
+                assert.ok(attempt < 10, `${took} ms`);
             }
         }
     });
@@ -219,7 +226,7 @@ describe('the https listener', () => {
 
 describe('settings of the https listener', () => {
     const serve = (t, args) => {
-        const folder = tempFolder(t);
+        const folder = tempFolder();
         writeFileSync(path.join(folder, 'r.json'), JSON.stringify(resourceSet(['http://127.0.0.1:9'])));
         return runWeir(['serve', '--resources', path.join(folder, 'r.json'), '--data-dir', path.join(folder, 'd'), '--listen', 'none',
             '--ops-listen', 'none', '--tls-listen', '127.0.0.1:0', ...args]);
@@ -312,7 +319,7 @@ describe('https backends', () => {
 
     test('that turn out to be plain http, or nothing, are refused', async (t) => {
         const plain = await fakeBackend(t, (r) => r.write(answerBytes(completionOf('x', usageOf(1, 1)))));
-        const { status, line } = await callThrough(t, [{ url: `https://127.0.0.1:${plain.port}`, insecureSkipVerify: true, connectTimeoutMs: 500 }]);
+        const { status, line } = await callThrough(t, [{ url: `https://127.0.0.1:${plain.port}`, insecureSkipVerify: true, connectTimeoutMs: 1000 }]);
         assert.ok(status === 502 || status === 504, `${status}`);
         assert.equal(line.chargeMt, 0);
         const server = net.createServer((s) => {
@@ -346,7 +353,7 @@ describe('https backends', () => {
 
     test('are trusted anew when the file of authorities has another content after SIGHUP', async (t) => {
         const backend = await secureBackend(t, 'local');
-        const own = path.join(tempFolder(t), 'authorities.pem');
+        const own = path.join(tempFolder(), 'authorities.pem');
         const trust = (name) => writeFileSync(own, readFileSync(file(name)));
         const resources = resourceSet([{ url: `https://localhost:${backend.port}`, caFile: own }]);
         trust('ca.pem');
@@ -399,7 +406,7 @@ describe('https backends', () => {
         await once(socket, 'secureConnect');
         const c = rawConnection(gateway.tlsUrl, socket);
         c.write(requestBytes(chatTarget(), { ...good, stream: true }));
-        const answer = await c.response({ ms: 10000 });
+        const answer = await c.response();
         c.destroy();
         assert.equal(answer.body, `${pieces.join('')}data: [DONE]\n\n`);
         const [line] = await gateway.settled(1);

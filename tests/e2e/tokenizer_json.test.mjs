@@ -257,7 +257,7 @@ describe('a model of the catalog with a tokenizer', () => {
         assert.equal(await gateway.configure(resources(backend.url, path.join(folder, 'nowhere.json'))), false);
         assert.match(gateway.stderr(), /nowhere\.json: .*No such file/);
         await assertCounted(gateway, by(good));
-        const none = await spawnGateway(t, { resources: resources(backend.url, bad), folder: tempFolder(t), mayFail: true });
+        const none = await spawnGateway(t, { resources: resources(backend.url, bad), folder: tempFolder(), mayFail: true });
         await until(() => none.hasEnded());
         assert.match(none.stderr(), /bad\.json:2: /);
     });

@@ -1,5 +1,6 @@
 // upkeep.test.mjs - what a running control plane renews without a restart: certificates, and the key of its tokens.
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { copyFileSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
@@ -39,7 +40,7 @@ test('the certificate is made anew before its end while the process runs, and no
 });
 
 test("one's own certificates are read again at SIGHUP, on both planes, and bad ones change nothing", async (t) => {
-    const folder = tempFolder(t);
+    const folder = tempFolder();
     const one = makeCertificate(folder, 'one'), two = makeCertificate(folder, 'two');
     const cert = path.join(folder, 'now.pem'), key = path.join(folder, 'now.key');
     const put = (name) => {
@@ -49,14 +50,14 @@ test("one's own certificates are read again at SIGHUP, on both planes, and bad o
     put('one');
     const sim = await spawnSimulator(t, '--profile', 'instant');
     const gateway = await spawnGateway(t, {
-        resources: resourceSet([sim.url]), folder: tempFolder(t),
+        resources: resourceSet([sim.url]), folder: tempFolder(),
         args: ['--control-listen', '127.0.0.1:0', '--control-cert', cert, '--control-key', key, '--tls-listen', '127.0.0.1:0', '--tls-cert', cert, '--tls-key', key],
     });
     const control = JSON.parse(readFileSync(path.join(gateway.folder, 'data/operator.json'))).controlEndpoint;
     const both = async () => [(await shown(control, [one.cert, two.cert])).name, (await shown(gateway.tlsUrl, [one.cert, two.cert])).name];
     assert.deepEqual(await both(), ['one', 'one']);
     const standing = tls.connect({ host: '127.0.0.1', port: Number(new URL(gateway.tlsUrl).port), servername: 'localhost', ca: one.cert });
-    await new Promise((resolve) => standing.once('secureConnect', resolve));
+    await once(standing, 'secureConnect');
     const reload = async () => {
         const said = () => gateway.stderr().match(/configuration (not )?reloaded/g) ?? [];
         const n = said().length;
@@ -74,7 +75,7 @@ test("one's own certificates are read again at SIGHUP, on both planes, and bad o
     assert.match(gateway.stderr(), /not reloaded.*now\.(pem|key)/);
     assert.deepEqual(await both(), ['two', 'two']);
     standing.write('GET /nowhere HTTP/1.1\r\nhost: x\r\n\r\n');
-    const [answer] = await new Promise((resolve) => standing.once('data', (...d) => resolve(d)));
+    const [answer] = await once(standing, 'data');
     assert.match(String(answer), /^HTTP\/1\.1 4\d\d/);
     standing.destroy();
 });
@@ -83,7 +84,7 @@ const keyIdOf = (token) => JSON.parse(Buffer.from(token.split('.')[0], 'base64ur
 const published = async (c) => (await ask({ control: c.control }, 'GET', '/adfs/discovery/keys')).json().keys.map((k) => k.kid);
 
 test('the key of tokens is replaced on demand; tokens by the one before it stay good, over a restart too', async (t) => {
-    const folder = tempFolder(t);
+    const folder = tempFolder();
     const first = await spawnWithAccount(t, { folder });
     const c = { ...first };
     assert.equal((await c.put(`${account('acct')}/deployments/d`, deploymentBody(50))).status, 201);

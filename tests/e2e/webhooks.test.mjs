@@ -42,7 +42,7 @@ test('no address that is not public is gone to, however it is spelled, unless th
 });
 
 test('no redirect is followed', { timeout: 60000 }, async (t) => {
-    const tls = makeCertificate(tempFolder(t), 'hook');
+    const tls = makeCertificate(tempFolder(), 'hook');
     const asked = { first: [], second: [] };
     const listen = async (name, answer) => {
         const server = https.createServer(tls, (q, a) => {

@@ -43,10 +43,10 @@ OPERATIONS = {"chat": "chat.completions", "chatV1": "chat.completions", "chatPla
               "completions": "completions", "responses": "responses", "embeddings": "embeddings"}
 # In prompts and keys of the driver; never in a log.
 SECRETS = ("unspeakable", "key-of-the-end", "nobodys-key")
-SLACK_MS = 30      # between two processes' readings of one clock
+SLACK_MS = 100     # between two processes' readings of one clock, on a busy machine
 # A killed process had not handed over the lines of its last moments, nor written those of calls whose callers had
 # left and whose servers were to finish; these are given up after 2.5 s of silence.
-LOST_MS, LOST_LEFT_MS = 700, 12000
+LOST_MS, LOST_LEFT_MS = 2000, 12000
 
 
 def ceil_div(a, b):

@@ -14,7 +14,7 @@ const ledger = path.join(path.dirname(fileURLToPath(import.meta.url)), 'ledger.p
 export function soak({ seconds, seed }) {
     const timeout = (seconds * 2 + 180) * 1000;
     return test(`after ${seconds} seconds of random calls, aborts, faults, resizes and signals`, { timeout }, async (t) => {
-        const folder = process.env.SOAK_FOLDER ?? tempFolder(t);
+        const folder = process.env.SOAK_FOLDER ?? tempFolder();
         const { counts } = await drive({ folder, seconds, seed, say: (text) => t.diagnostic(text) });
         t.diagnostic(JSON.stringify(counts));
         const audit = spawnSync('python3', [ledger, folder], { encoding: 'utf8', maxBuffer: 1 << 28 });
