@@ -113,6 +113,8 @@ static void on_flush(void *arg) {
     struct prompt_lookups new_ones = lookups_since(g->counters, &g->lookups);
     add_lookups(g, &new_ones);
     gateway_flush_log(g);
+    if (g->log)
+        metric_add_own(&g->metrics.log_lost, log_take_lost(g->log));
     set_wall_clock(g);
     metric_add_own(&g->metrics.connections,
                    server_connections(g->server) - metric_read(&g->metrics.connections));

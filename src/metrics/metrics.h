@@ -21,6 +21,7 @@
     X(RETRIES,               counter,   "weir_upstream_retries_total",          "",                    "Attempts on another backend before the first byte of an answer.")    \
     X(CANCELLED,             counter,   "weir_upstream_cancelled_total",        "",                    "Upstream requests given up because the caller left.")                \
     X(LOG_LINES,             counter,   "weir_access_log_lines_total",          "",                    "Lines handed to the access log.")                                    \
+    X(LOG_LOST,              counter,   "weir_access_log_lost_lines_total",     "",                    "Lines that the access log lost: its disk is full, or its reader takes nothing.") \
     X(CONNECTIONS,           gauge,     "weir_client_connections",              "",                    "Open client connections.")                                           \
     X(BODY_BYTES,            gauge,     "weir_request_body_bytes",              "",                    "Memory that request bodies hold, up to body-memory.")                \
     X(PROMPT_LOOKUPS,        counter,   "weir_prompt_lookups_total",            "kind,outcome",        "Texts and places of prompts looked up before they are counted: hit or miss.") \
@@ -90,7 +91,7 @@ void histogram_observe(struct histogram *h, int64_t us);
 struct metrics_shard {
     metric_cell calls[ST_COUNT];   /* by outcome */
     metric_cell refused[ST_COUNT]; /* requests that never became a call */
-    metric_cell retries, cancelled, log_lines, connections, body_bytes, in_flight;
+    metric_cell retries, cancelled, log_lines, log_lost, connections, body_bytes, in_flight;
     metric_cell texts, texts_found, places, places_found, prompts_apart;
     struct histogram admission, first_byte, duration;
 };

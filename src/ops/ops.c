@@ -157,6 +157,7 @@ void ops_put_metrics(const struct ops_source *s, int64_t now_ns, struct buf *out
     put_sum(s, M_RETRIES, SHARD(retries), out);
     put_sum(s, M_CANCELLED, SHARD(cancelled), out);
     put_sum(s, M_LOG_LINES, SHARD(log_lines), out);
+    put_sum(s, M_LOG_LOST, SHARD(log_lost), out);
     put_sum(s, M_CONNECTIONS, SHARD(connections), out);
     put_sum(s, M_BODY_BYTES, SHARD(body_bytes), out);
     put_lookups(s, out);

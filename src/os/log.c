@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -21,14 +22,17 @@ enum { LAST_LINES_MS = 5000, LOOK_UP_MS = 100 };
 struct log {
     char *path; /* owned */
     int fd;
-    bool is_pipe;      /* or anything else but a file: somebody must read what is written */
-    bool has_given_up; /* nobody did, and the process ends */
+    bool is_pipe;        /* or anything else but a file: somebody must read what is written */
+    bool has_given_up;   /* nobody did, and the process ends */
+    bool has_complained; /* that lines are lost; the writer's own */
+    int64_t n_told;      /* `n_lost` when lines were last taken again; the writer's own */
     pthread_t thread;
+    _Atomic(int64_t) n_lost, n_untold; /* lines; those of them that log_take_lost has not told */
     pthread_mutex_t lock; /* guards what follows: buffers change hands between threads here */
-    pthread_cond_t has_work, has_room;
+    pthread_cond_t has_work;
     struct piece *first, **last;
     size_t n_waiting;
-    bool is_closing, must_reopen, has_complained;
+    bool is_closing, must_reopen;
 };
 
 /* A FIFO that nobody reads would hold the process up here: it is refused (ENXIO) instead. */
@@ -54,6 +58,42 @@ static bool is_closing(struct log *l) {
     return is;
 }
 
+/* Far from losing lines; not just below the mark, or each line that fits would be told of. */
+static bool has_room(struct log *l) {
+    pthread_mutex_lock(&l->lock);
+    bool is = l->n_waiting < LOG_AHEAD_MAX / 2;
+    pthread_mutex_unlock(&l->lock);
+    return is;
+}
+
+static void lose(struct log *l, struct str lines) {
+    int64_t n = 0;
+    for (const char *p = lines.p, *end = lines.p + lines.n; p < end; n++) {
+        p = memchr(p, '\n', (size_t)(end - p));
+        if (!p)
+            break;
+        p++;
+    }
+    atomic_fetch_add(&l->n_lost, n);
+    atomic_fetch_add(&l->n_untold, n);
+}
+
+/* By the writer alone: a loop must not wait for whoever reads standard error either. */
+static void complain(struct log *l, const char *why) {
+    if (!l->has_complained)
+        fprintf(stderr, "weir: cannot write to %s: %s; lines are lost\n", l->path, why);
+    l->has_complained = true;
+}
+
+static void be_well_again(struct log *l) {
+    int64_t n = atomic_load(&l->n_lost);
+    if (n > l->n_told)
+        fprintf(stderr, "weir: %s takes lines again; %lld were lost\n", l->path,
+                (long long)(n - l->n_told));
+    l->has_complained = false;
+    l->n_told = n;
+}
+
 /* Waits until the pipe has room, for as long as it takes: a line is a receipt. Only the end of the
  * process does not wait for ever. */
 static bool wait_for_reader(struct log *l) {
@@ -63,6 +103,8 @@ static bool wait_for_reader(struct log *l) {
         int n = poll(&p, 1, LOOK_UP_MS);
         if (n != 0)
             return true; /* room, or an error that the write will tell */
+        if (atomic_load(&l->n_lost) > l->n_told)
+            complain(l, "its reader takes nothing");
         if (is_closing(l))
             left_ms -= LOOK_UP_MS;
     }
@@ -73,6 +115,8 @@ static bool wait_for_reader(struct log *l) {
 
 /* Writes all, or complains once and goes on: a full disk must not stop the calls. */
 static void write_out(struct log *l, struct str s) {
+    if (l->has_given_up)
+        lose(l, s);
     while (s.n && !l->has_given_up) {
         /* The standard output may be shared, so that it cannot be made non-blocking; but what has room
          * for anything has room for PIPE_BUF bytes (POSIX, "pipe"). */
@@ -82,15 +126,14 @@ static void write_out(struct log *l, struct str s) {
         if (n < 0 && (errno == EINTR || errno == EAGAIN))
             continue;
         if (n <= 0) {
-            if (!l->has_complained)
-                fprintf(stderr, "weir: cannot write to %s: %s; lines are lost\n", l->path,
-                        strerror(errno));
-            l->has_complained = true;
+            complain(l, strerror(errno));
+            lose(l, s);
             return;
         }
-        l->has_complained = false;
         s = str_skip(s, (size_t)n);
     }
+    if (!l->has_given_up && has_room(l))
+        be_well_again(l);
 }
 
 static void reopen(struct log *l) {
@@ -119,11 +162,12 @@ static void *run(void *arg) {
         l->last = &l->first;
         l->must_reopen = false;
         pthread_mutex_unlock(&l->lock);
-        size_t written = 0;
         while (p) {
             struct piece *next = p->next;
             write_out(l, buf_view(&p->lines));
-            written += p->lines.len;
+            pthread_mutex_lock(&l->lock);
+            l->n_waiting -= p->lines.len;
+            pthread_mutex_unlock(&l->lock);
             buf_destroy(&p->lines);
             free(p);
             p = next;
@@ -131,8 +175,6 @@ static void *run(void *arg) {
         if (must_reopen)
             reopen(l);
         pthread_mutex_lock(&l->lock);
-        l->n_waiting -= written;
-        pthread_cond_broadcast(&l->has_room);
     }
     pthread_mutex_unlock(&l->lock);
     return NULL;
@@ -150,7 +192,6 @@ enum status log_open(const char *path, struct log **out, struct problem *why) {
     l->last = &l->first;
     pthread_mutex_init(&l->lock, NULL);
     pthread_cond_init(&l->has_work, NULL);
-    pthread_cond_init(&l->has_room, NULL);
     int rc = pthread_create(&l->thread, NULL, run, l);
     assert(rc == 0);
     *out = l;
@@ -165,13 +206,23 @@ void log_write(struct log *l, struct buf *lines) {
     size_t ceiling = lines->ceiling;
     buf_init(lines, ceiling);
     pthread_mutex_lock(&l->lock);
-    while (l->n_waiting > LOG_AHEAD_MAX)
-        pthread_cond_wait(&l->has_room, &l->lock);
-    *l->last = p;
-    l->last = &p->next;
-    l->n_waiting += p->lines.len;
-    pthread_cond_signal(&l->has_work);
+    bool is_lost = l->n_waiting > LOG_AHEAD_MAX;
+    if (!is_lost) {
+        *l->last = p;
+        l->last = &p->next;
+        l->n_waiting += p->lines.len;
+        pthread_cond_signal(&l->has_work);
+    }
     pthread_mutex_unlock(&l->lock);
+    if (is_lost) {
+        lose(l, buf_view(&p->lines));
+        buf_destroy(&p->lines);
+        free(p);
+    }
+}
+
+int64_t log_take_lost(struct log *l) {
+    return atomic_exchange(&l->n_untold, 0);
 }
 
 void log_reopen(struct log *l) {
@@ -191,7 +242,6 @@ void log_close(struct log *l) {
     pthread_join(l->thread, NULL);
     pthread_mutex_destroy(&l->lock);
     pthread_cond_destroy(&l->has_work);
-    pthread_cond_destroy(&l->has_room);
     close(l->fd);
     free(l->path);
     free(l);

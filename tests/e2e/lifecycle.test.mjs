@@ -411,6 +411,20 @@ describe('the access log', () => {
         assert.match(gateway.stderr(), /cannot write to .*log\.pipe: .*; lines are lost/);
     });
 
+    test('on a disk that is full keeps no call waiting, and counts what it lost', async (t) => {
+        const gateway = await spawnGateway(t, { resources: resourceSet(['http://127.0.0.1:9']), args: ['--access-log', '/dev/full'] });
+        const client = rawConnection(gateway.url);
+        const n = 20;
+        for (let i = 0; i < n; i++) {
+            client.write(requestBytes('/openai/models?api-version=2024-10-21', undefined, { headers: { 'api-key': 'nobodys' } }));
+            assert.equal((await client.response()).status, 401);
+        }
+        client.destroy();
+        await until(async () => (await gateway.metric('weir_access_log_lost_lines_total')) === n);
+        assert.equal(await gateway.metric('weir_access_log_lines_total'), n);
+        assert.equal(gateway.stderr().match(/cannot write to \/dev\/full: .*; lines are lost/g).length, 1);
+    });
+
     test('never holds content or keys', async (t) => {
         const sim = await spawnSimulator(t, '--profile', 'instant');
         const gateway = await spawnGateway(t, { resources: resourceSet([sim.url]) });
