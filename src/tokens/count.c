@@ -10,26 +10,22 @@
  * Text is cut into units: pieces, and long pieces of other scripts again at those seams that no
  * merging crosses. So a Chinese sentence, which is one piece, becomes words that occur again.
  *
- * A unit of up to 15 bytes is one 16-byte number: its bytes, and in the last one its length and, in
- * the cache, the number of its tokens. Units with the same hash share a set,
- * from which a new one pushes that which was in it longest; the one found last stands first. Longer
+ * A unit of up to 15 bytes is one 16-byte number (vocabulary_private.h, short_unit). From its set in the
+ * cache a new one pushes that which was in it longest; the one found last stands first. Longer
  * units have lines of their own, one for each hash, and the later takes it.
+ *
+ * Half of the words that a cache sees for the first time are tokens. So it does not begin empty, but
+ * with as many tokens as it can take, the lowest ranks before others: a copy of what was laid out when
+ * the vocabulary was made.
  *
  * Units are worked off in batches: the first pass finds them and asks the memory for their places in
  * the cache, the second looks there. One by one, each would wait for the memory.
  */
 enum {
-    SHORT_BITS = 15, /* log2 of the sets of short units: 2 MB */
-    WAYS = 4,        /* units in a set, which is one line of the processor's cache */
-    SHORT_MAX = 15,
-    LONG_BITS = 12, /* of the places for longer ones: 256 KB */
+    LONG_BITS = 12, /* log2 of the places for longer ones: 256 KB */
     LONG_MAX = 62,
     BATCH = 32,
     LINE = 64,
-};
-
-struct short_unit {
-    uint64_t low, high; /* the bytes; above them, length << 4 | tokens. A length of 0: free */
 };
 
 struct long_unit {
@@ -53,7 +49,7 @@ struct look {
 };
 
 struct token_cache {
-    struct short_unit short_units[WAYS << SHORT_BITS];
+    struct short_unit short_units[SHORT_UNITS];
     struct long_unit long_units[1 << LONG_BITS];
     struct vocabulary v;
     uint64_t identity; /* of v */
@@ -69,16 +65,17 @@ struct unit {
     const char *p;
     uint32_t n;
     uint32_t place; /* in the cache of its size, or ONLY_MERGE */
-    uint64_t low, high;
+    struct short_unit key;
 };
 
 struct token_cache *token_cache_new(const struct vocabulary *v) {
-    /* Its pages come zeroed, and each when it is first used: nobody waits for all of them. */
     char *memory = xcalloc(1, sizeof(struct token_cache) + LINE - 1);
     struct token_cache *c = (void *)(memory + (LINE - (uintptr_t)memory % LINE) % LINE);
     c->memory = memory;
     c->v = *v;
     c->identity = vocabulary_identity(v);
+    if (v->seeds)
+        memcpy(c->short_units, v->seeds, sizeof c->short_units);
     return c;
 }
 
@@ -100,33 +97,6 @@ void token_cache_move(struct token_cache *c, const struct vocabulary *v) {
 }
 
 /* --- units --- */
-
-static inline uint64_t load64(const char *p) {
-    uint64_t x;
-    memcpy(&x, p, sizeof x);
-    return x;
-}
-
-/* The first `n` bytes of memory in a number of which byte 0 is the lowest; as this machine has them. */
-static inline uint64_t low_bytes(uint64_t x, unsigned n) {
-    return n >= 8 ? x : x & ((UINT64_C(1) << 8 * n) - 1);
-}
-
-static inline void key_short(struct unit *u, const char *end) {
-    if (LIKELY(end - u->p >= 16)) {
-        u->low = low_bytes(load64(u->p), u->n);
-        u->high = u->n > 8 ? low_bytes(load64(u->p + 8), u->n - 8) : 0;
-    } else {
-        char bytes[16] = {0};
-        memcpy(bytes, u->p, u->n);
-        u->low = load64(bytes);
-        u->high = load64(bytes + 8);
-    }
-    u->high |= (uint64_t)u->n << 60;
-    uint64_t h = (u->low ^ (u->high >> 31)) * UINT64_C(0x9e3779b97f4a7c15) +
-                 u->high * UINT64_C(0xc2b2ae3d27d4eb4f);
-    u->place = (uint32_t)(h >> (64 - SHORT_BITS));
-}
 
 static inline void key_long(struct unit *u) {
     uint64_t h = u->n;
@@ -180,11 +150,12 @@ static __attribute__((noinline)) int64_t count_anew(struct token_cache *c, const
 
 /* Equal but for the four bits of the number of tokens. */
 static inline bool is_unit(const struct short_unit *s, const struct unit *u) {
-    return ((s->low ^ u->low) | ((s->high ^ u->high) & ~(UINT64_C(15) << 56))) == 0;
+    return ((s->low ^ u->key.low) |
+            ((s->high ^ u->key.high) & ~(UINT64_C(15) << SHORT_TOKENS_SHIFT))) == 0;
 }
 
 static inline int64_t tokens_of(const struct short_unit *s) {
-    return (int64_t)(s->high >> 56 & 15);
+    return (int64_t)(s->high >> SHORT_TOKENS_SHIFT & 15);
 }
 
 static __attribute__((noinline)) int64_t find_short(struct token_cache *c, const struct unit *u) {
@@ -199,7 +170,8 @@ static __attribute__((noinline)) int64_t find_short(struct token_cache *c, const
     }
     int64_t tokens = count_anew(c, u->p, u->n);
     memmove(s + 1, s, (WAYS - 1) * sizeof *s);
-    s[0] = (struct short_unit){u->low, u->high | (uint64_t)tokens << 56};
+    s[0] = u->key;
+    s[0].high |= (uint64_t)tokens << SHORT_TOKENS_SHIFT;
     return tokens;
 }
 
@@ -294,7 +266,8 @@ count_pattern(struct token_cache *c, const char *text, const char *p, const char
             if (is_part && UNLIKELY(whole_find(&c->v, u->p, u->n) != NULL)) {
                 u->place = ONLY_MERGE;
             } else if (LIKELY(u->n <= SHORT_MAX)) {
-                key_short(u, end);
+                u->key = short_unit_of(u->p, u->n, (size_t)(end - u->p));
+                u->place = short_unit_set(u->key);
                 __builtin_prefetch(&c->short_units[u->place * WAYS]);
             } else if (u->n <= LONG_MAX) {
                 key_long(u);

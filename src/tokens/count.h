@@ -11,8 +11,9 @@
  * goes through utf8_repair first, or is counted somehow. Its bytes need not be followed by anything.
  *
  * A cache remembers pieces of text and how many tokens they have, compared in full, so it never
- * changes a count. It is bounded by its size, 2.3 MB, belongs to one thread, and serves one
- * vocabulary, whose block must outlive it. What happens to be in it says something of earlier texts, but
+ * changes a count. It is bounded by its size, 2.3 MB, which are filled when it is made (1.5 ms) for
+ * vocabularies that bring what it begins with. It belongs to one thread and serves one vocabulary,
+ * whose block must outlive it. What happens to be in it says something of earlier texts, but
  * only in how long counting takes.
  */
 struct token_cache;

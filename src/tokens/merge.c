@@ -40,18 +40,25 @@ static size_t bit_before(const uint64_t *bits, size_t i) {
     return word * 64 + 63 - (size_t)__builtin_clzll(here);
 }
 
+/* A token that a text begins with. */
+struct start {
+    uint32_t token;
+    uint32_t n; /* bytes */
+};
+
 /* The longest token that the text begins with; n > 0. */
-static inline uint32_t longest(const struct vocabulary *v, const unsigned char *p, size_t n) {
-    uint32_t best = v->byte_rank[p[0]];
+static inline struct start longest(const struct vocabulary *v, const unsigned char *p, size_t n) {
+    struct start best = {v->byte_rank[p[0]], 1};
     if (n == 1)
         return best;
     uint32_t at = v->roots[p[0] << 8 | p[1]];
     if (at == 0)
         return best;
     uint64_t node = v->nodes[at];
-    for (size_t i = 2;; i++) {
+    for (uint32_t i = 2;; i++) {
         uint32_t token = node_token(node);
-        best = token != TOKEN_NONE ? token : best;
+        best.n = token != TOKEN_NONE ? i : best.n;
+        best.token = token != TOKEN_NONE ? token : best.token;
         if (i == n)
             return best;
         node = v->nodes[node_base(node) ^ p[i]];
@@ -65,39 +72,48 @@ size_t merge_count(struct merge *m, const struct vocabulary *v, struct str piece
     size_t n = piece.n, at = 0, count = 0;
     if (n == 0)
         return 0;
-    uint32_t next = longest(v, p, n);
-    if (token_length(v->tokens[next]) == n)
+    struct start next = longest(v, p, n);
+    if (next.n == n)
         return 1;
     make_room(m, n);
     flip_bit(m->ends, 0);
     uint32_t last = TOKEN_NONE;
+    /* Whether no longer token begins where `next` does, and where `last` does. */
+    bool is_longest = true, is_last_longest = true;
     for (;;) {
-        uint64_t token = v->tokens[next];
-        size_t end = at + token_length(token);
-        if (!bit_at(m->dead, end) && (last == TOKEN_NONE || pair_lasts(v, last, next))) {
+        size_t end = at + next.n;
+        if (!bit_at(m->dead, end) &&
+            (last == TOKEN_NONE ||
+             pair_lasts(v, last, next.token, edge_rank(v, p[at - 1], p[at]), is_last_longest))) {
             flip_bit(m->ends, end);
             count++;
             if (end == n)
                 return count;
             at = end;
-            last = next;
+            last = next.token;
+            is_last_longest = is_longest;
             next = longest(v, p + at, n - at);
+            is_longest = true;
             continue;
         }
-        next = token_prefix(token);
-        if (next != TOKEN_NONE)
+        is_longest = false;
+        next.token = token_prefix(v->tokens[next.token]);
+        if (next.token != TOKEN_NONE) {
+            next.n = (uint32_t)token_length(v->tokens[next.token]);
             continue;
+        }
         /* Nothing will do here: the token before was wrong. Its next shorter prefix is tried. */
         assert(at > 0);
         flip_bit(m->dead, at);
         flip_bit(m->ends, at);
         count--;
-        next = last;
-        at -= token_length(v->tokens[last]);
+        next = (struct start){last, (uint32_t)token_length(v->tokens[last])};
+        at -= next.n;
         last = TOKEN_NONE;
+        is_last_longest = false; /* perhaps */
         if (at > 0) {
             size_t start = bit_before(m->ends, at);
-            last = longest(v, p + start, at - start);
+            last = longest(v, p + start, at - start).token;
         }
     }
 }
@@ -128,7 +144,7 @@ enum status merge_ids(struct merge *m, const struct vocabulary *v, struct str pi
         else
             while (!bit_at(m->ends, end))
                 end++;
-        uint32_t rank = longest(v, p + start, end - start);
+        uint32_t rank = longest(v, p + start, end - start).token;
         memcpy(room + i * sizeof rank, &rank, sizeof rank);
         start = end;
     }

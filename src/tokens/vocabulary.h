@@ -40,12 +40,15 @@ struct vocabulary {
     const uint64_t *tokens;     /* by rank: left and right half, next shorter prefix, length */
     const uint64_t *nodes;      /* the tree of all tokens, byte by byte */
     const uint32_t *roots;      /* its node behind each two bytes; 0 for none */
-    const uint32_t *pairs;      /* hash table: two tokens to the one that they merge into */
-    const uint64_t *pair_field; /* bits: hashes of pairs that merge */
+    const uint32_t *pairs;      /* perfect hash table: two tokens to the one that they merge into */
+    const uint16_t *pair_moves; /* by group of hashes: what moves it to free slots */
+    uint32_t pair_mask;         /* the highest slot of `pairs` */
+    const uint32_t *edges;      /* [byte][byte]: the token that two single bytes merge into */
     const uint64_t *seams;      /* bits: between which characters merging may happen */
     const uint32_t *byte_rank;  /* of each byte's own token */
     const uint16_t *runs;       /* [byte][length]: tokens of a run of one ASCII byte */
     const uint16_t *run_steps;  /* [byte]: how many more 128 more bytes take */
+    const struct short_unit *seeds; /* what a cache of words begins with; NULL for small ones */
     /* What only those made by vocabulary_compile may have; NULL for the others. */
     const uint32_t *ids;            /* by rank */
     const struct spelled *wholes;   /* tokens that are whole pieces, and never merged; see below */

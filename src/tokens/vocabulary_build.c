@@ -6,15 +6,25 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+/* A pair that merges, while not all of them are known. */
+struct known_pair {
+    uint64_t key; /* NO_PAIR: a free place */
+    uint32_t rank;
+};
+
+#define NO_PAIR UINT64_MAX
+
 /* What is known of the tokens while the block is made. */
 struct build {
     struct vocabulary v;                  /* of what is there so far */
     const struct vocabulary_parts *parts; /* borrowed */
     const struct str *tokens;             /* of `parts` */
     uint32_t n_tokens;
-    uint64_t *packed;     /* into the block */
-    uint32_t *pairs;      /* into the block */
-    uint64_t *pair_field; /* into the block */
+    uint64_t *packed;         /* into the block */
+    uint32_t *pairs;          /* into the block */
+    uint16_t *pair_moves;     /* into the block */
+    struct known_pair *known; /* owned: those so far, by hash, at most every second place taken */
+    uint32_t known_bits;
     /* The tree, owned. */
     uint64_t *nodes;
     uint8_t *is_base;          /* by number: some node's base */
@@ -31,15 +41,76 @@ static enum status refuse(struct problem *why, uint32_t rank, const char *what) 
 
 /* --- pairs --- */
 
-static void add_pair(struct build *b, uint32_t left, uint32_t right, uint32_t rank) {
-    uint64_t hash = pair_hash(pair_key(left, right));
-    uint32_t mask = (1u << b->v.head->pair_bits) - 1;
-    uint32_t i = pair_slot(hash, b->v.head->pair_bits);
-    while (b->pairs[i] != PAIR_FREE)
+static struct known_pair *known_place(const struct build *b, uint64_t key) {
+    uint32_t mask = (1u << b->known_bits) - 1;
+    uint32_t i = (uint32_t)(pair_hash(key) >> (64 - b->known_bits));
+    while (b->known[i].key != NO_PAIR && b->known[i].key != key)
         i = (i + 1) & mask;
-    b->pairs[i] = pair_print(hash) << TOKEN_BITS | rank;
-    uint32_t bit = pair_bit(hash);
-    b->pair_field[bit >> 6] |= UINT64_C(1) << (bit & 63);
+    return &b->known[i];
+}
+
+static void add_pair(struct build *b, uint32_t left, uint32_t right, uint32_t rank) {
+    uint64_t key = pair_key(left, right);
+    struct known_pair *place = known_place(b, key);
+    assert(place->key == NO_PAIR);
+    *place = (struct known_pair){key, rank};
+}
+
+/* Takes the slots of the pairs pairs[0..n) when their group is moved so and all are free; else none. */
+static bool take_slots(struct build *b, const struct known_pair *pairs, uint32_t n, uint16_t move) {
+    for (uint32_t i = 0; i < n; i++) {
+        uint64_t hash = pair_hash(pairs[i].key);
+        uint32_t *slot = &b->pairs[pair_slot(hash, move, b->v.pair_mask)];
+        if (*slot == PAIR_FREE) {
+            *slot = pair_print(hash) << TOKEN_BITS | pairs[i].rank;
+            continue;
+        }
+        while (i-- > 0)
+            b->pairs[pair_slot(pair_hash(pairs[i].key), move, b->v.pair_mask)] = PAIR_FREE;
+        return false;
+    }
+    return true;
+}
+
+/* Lays out the pairs for pair_merges_below: the groups with most pairs first, while there is most room. */
+static enum status place_pairs(struct build *b, struct problem *why) {
+    uint32_t n_groups = (b->v.pair_mask >> 2) + 1, n_known = 1u << b->known_bits;
+    uint32_t largest = 0, n = 0;
+    uint32_t *ends = xcalloc(n_groups + 1, sizeof *ends); /* of each group's pairs */
+    struct known_pair *pairs = xmalloc(b->n_tokens * sizeof *pairs);
+    for (uint32_t i = 0; i < n_known; i++) {
+        if (b->known[i].key != NO_PAIR)
+            ends[pair_group(pair_hash(b->known[i].key), b->v.pair_mask)]++;
+    }
+    for (uint32_t g = 0; g < n_groups; g++) {
+        largest = ends[g] > largest ? ends[g] : largest;
+        n += ends[g];
+        ends[g] = n;
+    }
+    /* From the back, so that `ends` then holds where each group begins. */
+    ends[n_groups] = n;
+    for (uint32_t i = 0; i < n_known; i++) {
+        if (b->known[i].key != NO_PAIR)
+            pairs[--ends[pair_group(pair_hash(b->known[i].key), b->v.pair_mask)]] = b->known[i];
+    }
+    bool is_placed = true;
+    for (uint32_t size = largest; size > 0 && is_placed; size--) {
+        for (uint32_t g = 0; g < n_groups && is_placed; g++) {
+            uint32_t move = 0;
+            if (ends[g + 1] - ends[g] != size)
+                continue;
+            while (move <= UINT16_MAX && !take_slots(b, pairs + ends[g], size, (uint16_t)move))
+                move++;
+            b->pair_moves[g] = (uint16_t)move;
+            is_placed = move <= UINT16_MAX;
+        }
+    }
+    free(ends);
+    free(pairs);
+    /* A fifth of the slots stays free, so that nobody has seen this yet. */
+    return is_placed ? ST_OK
+                     : problem_set(why, ST_BAD_REQUEST, STR("vocabulary"),
+                                   "its merges cannot be laid out");
 }
 
 /*
@@ -55,9 +126,9 @@ static size_t split(const struct build *b, struct str bytes, uint32_t *parts) {
         uint32_t best = TOKEN_NONE;
         size_t at = 0;
         for (size_t i = 0; i + 1 < n; i++) {
-            uint32_t joint = pair_find(&b->v, parts[i], parts[i + 1]);
-            if (joint < best) {
-                best = joint;
+            const struct known_pair *joint = known_place(b, pair_key(parts[i], parts[i + 1]));
+            if (joint->key != NO_PAIR && joint->rank < best) {
+                best = joint->rank;
                 at = i;
             }
         }
@@ -229,6 +300,34 @@ static void add_roots(const struct build *b, uint32_t *roots) {
     }
 }
 
+static void add_edges(const struct build *b, uint32_t *edges) {
+    for (uint32_t i = 0; i < N_ROOTS; i++) {
+        uint64_t key = pair_key(b->v.byte_rank[i >> 8], b->v.byte_rank[i & 255]);
+        const struct known_pair *pair = known_place(b, key);
+        edges[i] = pair->key == key ? pair->rank : TOKEN_NONE;
+    }
+}
+
+/* --- what a cache of words begins with --- */
+
+/* Each set takes the tokens of the lowest ranks: those are the words that most texts have. */
+static void add_seeds(const struct build *b, struct short_unit *seeds) {
+    for (uint32_t rank = 0; rank < b->n_tokens; rank++) {
+        struct str bytes = b->tokens[rank];
+        if (bytes.n > SHORT_MAX)
+            continue;
+        struct short_unit unit = short_unit_of(bytes.p, (uint32_t)bytes.n, bytes.n);
+        struct short_unit *set = &seeds[(size_t)short_unit_set(unit) * WAYS];
+        unit.high |= UINT64_C(1) << SHORT_TOKENS_SHIFT;
+        for (int i = 0; i < WAYS; i++) {
+            if (set[i].high == 0) {
+                set[i] = unit;
+                break;
+            }
+        }
+    }
+}
+
 /* --- seams --- */
 
 static void add_seam(uint64_t *seams, const unsigned char window[4]) {
@@ -266,6 +365,10 @@ static void add_seams(const struct str *tokens, size_t n_tokens, uint64_t *seams
 
 /* --- runs --- */
 
+static bool lasts(const struct build *b, unsigned byte, uint32_t left, uint32_t right) {
+    return pair_lasts(&b->v, left, right, b->v.edges[byte << 8 | byte], false);
+}
+
 /*
  * How many tokens a run of one byte has. Its last token is the only one that may stand behind the
  * last token of the run shorter by that much, so the last tokens of the next run depend on those of
@@ -293,7 +396,7 @@ static void add_runs(const struct build *b, uint16_t *counts, uint16_t *steps) {
         for (size_t n = 1; n < RUN_LENGTHS && repeats; n++) {
             for (size_t i = n_tokens; i-- > 0;) {
                 size_t k = token_length(b->packed[tokens[i]]);
-                if (k == n || (k < n && pair_lasts(&b->v, last[n - k], tokens[i]))) {
+                if (k == n || (k < n && lasts(b, byte, last[n - k], tokens[i]))) {
                     last[n] = tokens[i];
                     counts[n] = (uint16_t)(counts[n - k] + 1);
                     break;
@@ -402,11 +505,14 @@ static enum status build_all(struct build *b, struct buf *out, struct problem *w
     h.tokens = reserve(&h.size, b->n_tokens * sizeof(uint64_t));
     h.roots = reserve(&h.size, N_ROOTS * sizeof(uint32_t));
     h.pairs = reserve(&h.size, pair_bytes);
-    h.pair_field = reserve(&h.size, (size_t)1 << (PAIR_FIELD_BITS - 3));
+    h.pair_moves = reserve(&h.size, sizeof(uint16_t) << h.pair_bits >> 2);
+    h.edges = reserve(&h.size, N_ROOTS * sizeof(uint32_t));
     h.seams = reserve(&h.size, seam_bytes);
     h.byte_rank = reserve(&h.size, 256 * sizeof(uint32_t));
     h.runs = reserve(&h.size, RUN_BYTES * RUN_LENGTHS * sizeof(uint16_t));
     h.run_steps = reserve(&h.size, RUN_BYTES * sizeof(uint16_t));
+    if (b->n_tokens >= SEEDS_FROM)
+        h.seeds = reserve(&h.size, SHORT_UNITS * sizeof(struct short_unit));
     reserve_spelled(b->parts, &h);
     h.nodes = h.size; /* last, since its size is only known at the end */
 
@@ -420,14 +526,21 @@ static enum status build_all(struct build *b, struct buf *out, struct problem *w
     TRY(vocabulary_open(&b->v, block, h.size, why));
     b->packed = (void *)(block + h.tokens);
     b->pairs = (void *)(block + h.pairs);
-    b->pair_field = (void *)(block + h.pair_field);
+    b->pair_moves = (void *)(block + h.pair_moves);
+    b->known_bits = h.pair_bits + 1;
+    b->known = xmalloc(sizeof *b->known << b->known_bits);
+    memset(b->known, 0xff, sizeof *b->known << b->known_bits);
     TRY(add_bytes(b, (void *)(block + h.byte_rank), why));
     TRY(add_tokens(b, why));
+    TRY(place_pairs(b, why));
+    add_edges(b, (void *)(block + h.edges));
     make_tree(b);
     add_roots(b, (void *)(block + h.roots));
     add_seams(b->tokens, b->n_tokens, (void *)(block + h.seams));
     add_seams(b->parts->wholes, b->parts->n_wholes, (void *)(block + h.seams));
     add_runs(b, (void *)(block + h.runs), (void *)(block + h.run_steps));
+    if (h.seeds)
+        add_seeds(b, (void *)(block + h.seeds));
     uint32_t at = 0;
     if (b->parts->ids)
         memcpy(block + h.ids, b->parts->ids, b->n_tokens * sizeof *b->parts->ids);
@@ -455,6 +568,7 @@ enum status vocabulary_assemble(struct buf *out, const struct vocabulary_parts *
     struct build b = {
         .parts = parts, .tokens = parts->tokens, .n_tokens = (uint32_t)parts->n_tokens};
     enum status st = build_all(&b, out, why);
+    free(b.known);
     free(b.nodes);
     free(b.is_base);
     free(b.sorted);

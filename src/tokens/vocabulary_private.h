@@ -13,8 +13,6 @@ enum {
     RUN_LENGTHS = 384,
     RUN_PERIOD = 128,
     N_ROOTS = 1 << 16,
-    PAIR_FIELD_BITS =
-        21,         /* log2 of the bits of `pair_field`: 256 KB, of which o200k sets 1 in 11 */
     SEAM_BITS = 19, /* log2 of the bits of `seams`: 64 KB, of which o200k sets 1 in 16 */
 };
 
@@ -27,14 +25,14 @@ struct vocabulary_head {
     uint32_t pair_bits; /* log2 of the slots of `pairs` */
     uint32_t size;      /* of the whole block */
     /* Where each part begins, in bytes. */
-    uint32_t tokens, nodes, roots, pairs, pair_field, seams, byte_rank, runs, run_steps;
+    uint32_t tokens, nodes, roots, pairs, pair_moves, edges, seams, byte_rank, runs, run_steps;
     /* 0 for what there is none of. */
-    uint32_t ids, wholes, whole_slots, whole_field, added[2], added_first, spellings;
+    uint32_t seeds, ids, wholes, whole_slots, whole_field, added[2], added_first, spellings;
     uint32_t n_wholes, whole_bits, n_added[2]; /* log2 of the slots; how many */
     uint64_t identity;                         /* hash of all else */
 };
 
-#define VOCABULARY_MAGIC "WEIRVOC2"
+#define VOCABULARY_MAGIC "WEIRVOC3"
 
 /* A token by its text. Those added stand in the order of their bytes. */
 struct spelled {
@@ -107,41 +105,40 @@ static inline bool node_is_child(uint64_t node, uint32_t label) {
     return node >> 48 == 256 + label;
 }
 
-/* A slot of the pairs: 14 bits of the hash above the rank, or PAIR_FREE. A free slot's rank would be
- * TOKEN_NONE, so no used one looks like it. */
+/*
+ * A slot of the pairs: 14 bits of the hash above the rank, or PAIR_FREE. Which slot a pair has was found
+ * out when the block was made: its hash names a group, and each group has the number by which its hashes
+ * must be multiplied so that no two pairs of all groups meet. So asking takes two places of the memory
+ * and no search, whatever the answer. (Hash, displace and compress: Belazzougui, Botelho and Dietzfelbinger,
+ * 2009.) Slots of 64 bits, with the whole pair in them, were slower: the processor's cache is what counts.
+ */
 #define PAIR_FREE UINT32_MAX
 
+/* No two pairs have the same one. */
 static inline uint64_t pair_hash(uint64_t key) {
     uint64_t h = key * UINT64_C(0x9e3779b97f4a7c15);
-    return (h ^ h >> 32) * UINT64_C(0xc2b2ae3d27d4eb4f);
+    return h ^ h >> 32;
+}
+/* A group for every four slots; `mask` is the highest slot. */
+static inline uint32_t pair_group(uint64_t hash, uint32_t mask) {
+    return (uint32_t)(hash >> 46) & mask >> 2;
+}
+static inline uint32_t pair_slot(uint64_t hash, uint16_t move, uint32_t mask) {
+    return (uint32_t)((hash * (2u * move + 1)) >> 40) & mask;
 }
 
-/* Most pairs that are asked for merge into nothing. A bit of each hash that occurs, in a field that
- * stays in the processor's cache, says so nine times in ten. */
-static inline uint32_t pair_bit(uint64_t hash) {
-    return (uint32_t)(hash >> (64 - PAIR_FIELD_BITS));
-}
-static inline uint32_t pair_slot(uint64_t hash, uint32_t pair_bits) {
-    return (uint32_t)(hash >> (64 - pair_bits));
-}
 static inline uint32_t pair_print(uint64_t hash) {
-    return (uint32_t)(hash >> 12) & 0x3fff;
+    return (uint32_t)hash & 0x3fff;
 }
 
-/* The token that two adjacent ones merge into, or TOKEN_NONE. */
-static inline uint32_t pair_find(const struct vocabulary *v, uint32_t left, uint32_t right) {
+/* Whether two adjacent tokens merge into one of a rank below `limit`, which is TOKEN_NONE at most. */
+static inline bool pair_merges_below(const struct vocabulary *v, uint32_t left, uint32_t right,
+                                     uint32_t limit) {
     uint64_t key = pair_key(left, right), hash = pair_hash(key);
-    uint32_t bit = pair_bit(hash);
-    if (!(v->pair_field[bit >> 6] >> (bit & 63) & 1))
-        return TOKEN_NONE;
-    uint32_t mask = (1u << v->head->pair_bits) - 1, print = pair_print(hash), slot;
-    for (uint32_t i = pair_slot(hash, v->head->pair_bits); (slot = v->pairs[i]) != PAIR_FREE;
-         i = (i + 1) & mask) {
-        uint32_t rank = slot & TOKEN_NONE;
-        if (slot >> TOKEN_BITS == print && (v->tokens[rank] & PAIR_MASK) == key)
-            return rank;
-    }
-    return TOKEN_NONE;
+    uint16_t move = v->pair_moves[pair_group(hash, v->pair_mask)];
+    uint32_t slot = v->pairs[pair_slot(hash, move, v->pair_mask)], rank = slot & TOKEN_NONE;
+    return rank < limit && slot >> TOKEN_BITS == pair_print(hash) &&
+           (v->tokens[rank] & PAIR_MASK) == key;
 }
 
 /*
@@ -150,25 +147,34 @@ static inline uint32_t pair_find(const struct vocabulary *v, uint32_t left, uint
  * whether the two parts that then met would have merged before the one taken back: then the seam
  * would not have lasted. Of equal ranks the left one is merged first, so the right half's own merge
  * only comes before when it is strictly lower.
+ *
+ * At last only the two bytes beside the seam are left; `edge` is the rank of what they merge into. No
+ * token begins with both when `is_longest`: then the first question has its answer.
  */
-static inline bool pair_lasts(const struct vocabulary *v, uint32_t left, uint32_t right) {
+static inline bool pair_lasts(const struct vocabulary *v, uint32_t left, uint32_t right,
+                              uint32_t edge, bool is_longest) {
     uint32_t limit = TOKEN_NONE; /* merges of rank below this one would have come first */
+    if (!is_longest && pair_merges_below(v, left, right, limit))
+        return false;
     for (;;) {
-        if (pair_find(v, left, right) < limit)
-            return false;
         uint32_t inner_left = token_right(v->tokens[left]);
         uint32_t inner_right = token_left(v->tokens[right]);
         bool is_left_whole = inner_left == left, is_right_whole = inner_right == right;
-        if (is_left_whole && is_right_whole)
-            return true;
-        if (is_right_whole || (!is_left_whole && left > right)) {
-            limit = left;
-            left = inner_left;
-        } else {
-            limit = right + 1;
-            right = inner_right;
-        }
+        if (is_left_whole & is_right_whole)
+            return edge >= limit;
+        /* Which it is, no processor can guess: so nothing here is a jump. */
+        bool is_left_later = is_right_whole | (!is_left_whole & (left > right));
+        limit = is_left_later ? left : right + 1;
+        left = is_left_later ? inner_left : left;
+        right = is_left_later ? right : inner_right;
+        if (pair_merges_below(v, left, right, limit))
+            return false;
     }
+}
+
+static inline uint32_t edge_rank(const struct vocabulary *v, unsigned char before,
+                                 unsigned char behind) {
+    return v->edges[(uint32_t)before << 8 | behind];
 }
 
 /*
@@ -184,6 +190,50 @@ static inline bool seam_may_merge(const struct vocabulary *v, const unsigned cha
     memcpy(&window, at - 2, sizeof window);
     uint32_t bit = seam_bit(window);
     return v->seams[bit >> 6] >> (bit & 63) & 1;
+}
+
+/* --- what a cache of words begins with --- */
+
+/*
+ * A unit of text of up to 15 bytes as one number of 16: its bytes and, in the last one, its length and, in the
+ * cache, the number of its tokens. A length of 0: free. Units with the same hash share a set.
+ */
+struct short_unit {
+    uint64_t low, high; /* the bytes, byte 0 the lowest; above them, length << 4 | tokens */
+};
+
+enum {
+    SHORT_MAX = 15,
+    SHORT_BITS = 15,    /* log2 of the sets: 2 MB */
+    WAYS = 4,           /* units in a set, which is one line of the processor's cache */
+    SEEDS_FROM = 32768, /* vocabularies of so many tokens bring the first content of a cache */
+};
+#define SHORT_UNITS ((size_t)WAYS << SHORT_BITS)
+#define SHORT_TOKENS_SHIFT 56
+#define SHORT_LENGTH_SHIFT 60
+
+static inline uint64_t load64(const char *p) {
+    uint64_t x;
+    memcpy(&x, p, sizeof x);
+    return x;
+}
+
+/* The unit of the n bytes at p, without its tokens; `room` bytes from p on may be read. */
+static inline struct short_unit short_unit_of(const char *p, uint32_t n, size_t room) {
+    static const unsigned char masks[32] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+                                            0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+    const char *mask = (const char *)masks + 16 - n;
+    char bytes[16] = {0};
+    if (UNLIKELY(room < sizeof bytes))
+        p = memcpy(bytes, p, n);
+    return (struct short_unit){load64(p) & load64(mask), (load64(p + 8) & load64(mask + 8)) |
+                                                             (uint64_t)n << SHORT_LENGTH_SHIFT};
+}
+
+static inline uint32_t short_unit_set(struct short_unit u) {
+    uint64_t h = (u.low ^ (u.high >> 31)) * UINT64_C(0x9e3779b97f4a7c15) +
+                 u.high * UINT64_C(0xc2b2ae3d27d4eb4f);
+    return (uint32_t)(h >> (64 - SHORT_BITS));
 }
 
 /* --- tokens that are whole pieces --- */

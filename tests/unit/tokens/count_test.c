@@ -8,7 +8,9 @@
 
 #include "support/random.h"
 #include "tokens/count.h"
+#include "tokens/pieces.h"
 #include "tokens/utf8.h"
+#include "tokens/vocabulary_private.h"
 
 static struct token_cache *o200k, *cl100k;
 
@@ -74,6 +76,35 @@ static void gives_the_ids_of_known_texts(void **state) {
         }
     }
     buf_destroy(&ids);
+}
+
+/* What is not counted anew must be right from the beginning; and be found, or it is of no use. */
+static void begins_with_tokens_where_they_are_looked_for(void **state) {
+    (void)state;
+    struct vocabulary both[] = {vocabulary_o200k(), vocabulary_cl100k()};
+    for (size_t k = 0; k < ARRAY_LEN(both); k++) {
+        struct vocabulary bare = both[k]; /* whose cache begins empty */
+        bare.seeds = NULL;
+        struct token_cache *c = token_cache_new(&bare);
+        size_t n = 0;
+        for (size_t i = 0; i < SHORT_UNITS; i++) {
+            struct short_unit unit = both[k].seeds[i];
+            char bytes[sizeof unit];
+            uint32_t length = (uint32_t)(unit.high >> SHORT_LENGTH_SHIFT);
+            if (length == 0)
+                continue;
+            memcpy(bytes, &unit, sizeof unit);
+            struct short_unit key = short_unit_of(bytes, length, length);
+            assert_int_equal(short_unit_set(key), i / WAYS);
+            assert_int_equal(key.low, unit.low);
+            assert_int_equal(key.high | UINT64_C(1) << SHORT_TOKENS_SHIFT, unit.high);
+            if (n++ % 64 == 0 &&
+                pieces_end_of(vocabulary_pattern(&bare))(bytes, bytes + length) == bytes + length)
+                assert_int_equal(token_count(c, (struct str){bytes, length}), 1);
+        }
+        assert_true(n > 80000 && n < vocabulary_size(&bare));
+        token_cache_free(c);
+    }
 }
 
 static void knows_the_empty_text(void **state) {
@@ -319,6 +350,7 @@ static void repairs_text_as_decoders_do(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gives_the_ids_of_known_texts),
+        cmocka_unit_test(begins_with_tokens_where_they_are_looked_for),
         cmocka_unit_test(knows_the_empty_text),
         cmocka_unit_test(counts_as_many_as_there_are_ids),
         cmocka_unit_test(counts_runs_of_any_byte_and_length),

@@ -2,12 +2,14 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdlib.h>
 
 #include <cmocka.h>
 
 #include "support/random.h"
 #include "support/slow_bpe.h"
 #include "tokens/merge.h"
+#include "tokens/vocabulary_private.h"
 
 enum { BLOCK_MAX = 32 << 20 };
 
@@ -115,6 +117,39 @@ static void says_when_ids_have_no_room(void **state) {
     buf_destroy(&ids);
 }
 
+static int by_number(const void *a, const void *b) {
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+static void knows_each_pair_that_merges_and_no_other(void **state) {
+    (void)state;
+    struct vocabulary v = vocabulary_o200k();
+    struct random dice = {3};
+    size_t n = vocabulary_size(&v), n_keys = 0;
+    uint64_t *keys = xmalloc(n * sizeof *keys);
+    for (uint32_t rank = 0; rank < n; rank++) {
+        uint32_t left = token_left(v.tokens[rank]), right = token_right(v.tokens[rank]);
+        if (left == rank)
+            continue;
+        keys[n_keys++] = pair_key(left, right);
+        assert_true(pair_merges_below(&v, left, right, TOKEN_NONE));
+        assert_true(pair_merges_below(&v, left, right, rank + 1));
+        assert_false(pair_merges_below(&v, left, right, rank));
+    }
+    qsort(keys, n_keys, sizeof *keys, by_number);
+    for (int i = 0; i < 300000; i++) {
+        /* Low ranks: there, many merge. */
+        int64_t most = i % 2 ? (int64_t)n : 600;
+        uint32_t left = (uint32_t)random_below(&dice, most);
+        uint32_t right = (uint32_t)random_below(&dice, most);
+        uint64_t key = pair_key(left, right);
+        bool merges = bsearch(&key, keys, n_keys, sizeof key, by_number) != NULL;
+        assert_int_equal(pair_merges_below(&v, left, right, TOKEN_NONE), merges);
+    }
+    free(keys);
+}
+
 /* --- what makes no vocabulary --- */
 
 static enum status build(struct problem *why) {
@@ -185,6 +220,7 @@ int main(void) {
         cmocka_unit_test(merges_as_the_definition_says),
         cmocka_unit_test(takes_long_words_and_gives_their_memory_back),
         cmocka_unit_test(says_when_ids_have_no_room),
+        cmocka_unit_test(knows_each_pair_that_merges_and_no_other),
         cmocka_unit_test(refuses_tokens_that_no_merging_makes),
         cmocka_unit_test(opens_only_what_it_made),
         cmocka_unit_test(says_when_the_block_has_no_room),
