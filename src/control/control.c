@@ -303,7 +303,7 @@ enum status control_start(struct control *c, struct loop *loop, const char *host
                           struct problem *why) {
     c->host_loop = loop;
     c->loop = loop_new();
-    c->door = door_new(c, c->loop);
+    c->door = door_new(c);
     TRY(door_listen(c->door, host, port, c->tls, why));
     struct tls_context *outside;
     TRY(tls_client_new(NULL, true, &outside, why));
@@ -347,7 +347,7 @@ static void join_thread(void *arg) {
 }
 
 static void on_upkeep_ended(struct control *c) {
-    door_end(c->door, host_stop);
+    slow_end(&c->door->slow, host_stop);
 }
 
 static void on_joined(void *arg) {

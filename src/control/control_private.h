@@ -5,6 +5,7 @@
 #include "arm/arm.h"
 #include "control/control.h"
 #include "control/issuers.h"
+#include "control/reads.h"
 #include "crypto/secret.h"
 #include "identity/principal.h"
 #include "identity/service.h"
@@ -51,6 +52,9 @@ struct errand {
     struct buf bearer; /* the token that was shown, as long as it is to be judged; wiped */
     struct issuers_waiter waiter; /* for the keys of the token's issuer */
     bool has_waited;
+    /* A read whose answer others may get too, and the world it was answered in (reads.h) */
+    bool is_keepable;
+    uint64_t world;
     /* ERRAND_TOKEN, and ERRAND_PRINCIPAL on its way to the thread */
     struct principal principal;
     bool is_found;
@@ -58,7 +62,7 @@ struct errand {
     struct buf audience, resource, issuer;
     bool is_msi;
     enum service_refusal refusal;
-    void (*slow)(void *arg), (*after_slow)(void *arg); /* door.c: what the pool does for it */
+    void (*slow)(void *arg), (*after_slow)(void *arg); /* slow.c: what the pool does for it */
     struct rsa_key *key;                               /* counted: it signs the token */
     bool is_rotating; /* the round that runs is for it too (upkeep.c) */
     struct buf token;
@@ -77,19 +81,52 @@ void notices_drop(struct notices *n);
 void notices_end(struct notices *n);  /* on the loop, when the thread has ended */
 void notices_free(struct notices *n); /* when the loop no longer runs */
 
+/* errand.c, on the loop. Those that answer free the errand, at once when the client has left. */
 struct errand *errand_new(struct door *d, struct exchange *x, enum errand_kind kind);
-void errand_free(struct errand *a);
+void errand_free(struct errand *e);
+void errand_reply(struct errand *e); /* its answer */
+void errand_reply_kept(struct errand *e, const struct reads_answer *kept);
+void errand_refuse(struct errand *e, int status, const char *code, const char *text);
+/* Hands it over, or refuses when we are leaving. */
+void errand_to_thread(struct errand *e);
+/* A text that may be cut, into `size` bytes with its NUL. */
+void errand_set_text(char *out, size_t size, struct str s);
+
+/* slow.c: what takes long, on the pool. On the loop. */
+struct slow {
+    struct control *control;
+    struct list waiting; /* of struct errand */
+    int n_waiting, n_running;
+    void (*ended)(struct control *c); /* once nothing more begins */
+};
+void slow_init(struct slow *s, struct control *c);
+void slow_destroy(struct slow *s); /* nothing runs */
+/* `work` on the pool when it is its turn, then `after` on the loop. False when too many wait. */
+bool slow_begin(struct errand *e, void (*work)(void *arg), void (*after)(void *arg)) MUST_USE;
+/* Begins no more slow work, and tells when none is under way: perhaps at once. */
+void slow_end(struct slow *s, void (*ended)(struct control *c));
+
+/* tokens.c: the token service, on the loop. */
+/* True when the path was one of the token service's, and is answered. */
+bool tokens_serve(struct errand *e, const struct http_head *head, struct str path,
+                  struct str query) MUST_USE;
+/* The thread has looked for the principal that wants a token. */
+void tokens_answer(struct errand *e);
 
 /* The listener: on one loop. */
-struct door;
-struct door *door_new(struct control *c, struct loop *l);
+struct door {
+    struct control *control;
+    struct server *server;
+    struct token_checker *checker;
+    struct reads *reads;
+    struct slow slow;
+};
+struct door *door_new(struct control *c); /* on c->loop */
 enum status door_listen(struct door *d, const char *host, int *port, struct tls_context *tls,
                         struct problem *why) MUST_USE;
-/* Begins no more slow work, and tells when none is under way: perhaps at once. */
-void door_end(struct door *d, void (*ended)(struct control *c));
 void door_free(struct door *d); /* NULL is fine */
 
-/* On the loop: the thread is done with it. */
+/* Any thread: the control thread is done with it. */
 void door_answer(struct errand *e);
 
 /* upkeep.c: what is renewed while the process runs. All on the loop. */
@@ -110,9 +147,6 @@ size_t control_names(const struct control *c, struct str *out, size_t max);
 
 /* Makes the set of those whose tokens are believed anew, and hands it to all. On the loop. */
 void control_publish_trust(struct control *c);
-
-/* Answers an errand from the loop. */
-void door_reply(struct errand *e);
 
 /* The queue, any thread; false (and the errand stays the caller's) when the thread takes no more. */
 bool control_send(struct control *c, struct errand *e) MUST_USE;
@@ -154,7 +188,10 @@ struct control {
     struct grants *grants;              /* one reference; see guard.c */
     _Atomic(int64_t) grants_generation; /* changes with it */
 
+    _Atomic(uint64_t) world; /* raised by the thread when anything has changed (reads.h) */
+
     /* The thread's alone, from control_start on. */
+    bool has_changed; /* since `world` was raised */
     struct store *store;
     struct arm *arm;
     struct json_doc *doc;
@@ -193,9 +230,14 @@ enum status principals_put(struct control *c, const struct principal *p,
                            struct problem *why) MUST_USE;
 void principals_answer(struct control *c, struct errand *a);
 
+/* On the loop: an ERRAND_PRINCIPAL about this one, or about all when it is "", and for a new one its secret. */
+void principals_begin(struct errand *e, struct str app_id);
+
 /* host.c: between our own loop and the host's. */
 void host_start(struct control *c); /* a thread runs our loop from here on */
 void host_stop(struct control *c);  /* on our loop: nothing is left to do; tells who stopped us */
+/* Sends it to the thread with what the data plane's loops know of backends. */
+void host_ask_health(struct errand *e);
 
 /* control.c: on our loop, what control_stop and control_reload order. */
 void control_end(struct control *c);

@@ -88,3 +88,43 @@ void control_reload(struct control *c,
     *r = (struct reload){.control = c, .done = done, .arg = arg};
     loop_post(c->loop, begin_reload, r);
 }
+
+/* --- the health of backends --- */
+
+static void add_health(void *to, const struct arm_health *h) {
+    struct errand *e = to;
+    if (e->n_health == e->health_capacity) {
+        e->health_capacity = e->health_capacity ? 2 * e->health_capacity : 16;
+        e->health = xrealloc(e->health, e->health_capacity * sizeof *e->health);
+    }
+    struct arm_health *kept = &e->health[e->n_health++];
+    *kept = *h;
+    kept->id = arena_str(&e->health_texts, h->id);
+    kept->error = arena_str(&e->health_texts, h->error);
+}
+
+static void on_health(void *arg) {
+    struct errand *e = arg;
+    if (e->exchange)
+        errand_to_thread(e);
+    else
+        errand_free(e);
+}
+
+/* On the host's loop, where its registry lives. */
+static void gather_health(void *arg) {
+    struct errand *e = arg;
+    struct control *c = e->door->control;
+    c->host.health(c->host.arg, add_health, e);
+    loop_post(c->loop, on_health, e);
+}
+
+void host_ask_health(struct errand *e) {
+    if (e->door->slow.ended) { /* nobody would wait for the way back */
+        errand_to_thread(e);
+        return;
+    }
+    e->health_capacity = 16;
+    e->health = xcalloc(e->health_capacity, sizeof *e->health);
+    loop_post(e->door->control->host_loop, gather_health, e);
+}

@@ -1,5 +1,5 @@
-/* principals.c - service principals on the control thread: looked up, listed,
- * made and deleted. */
+/* principals.c - service principals: on the control thread looked up, listed, made and deleted; on the
+ * listener's loop, what a new one needs before. */
 #include "control/control_private.h"
 
 #include "os/os.h"
@@ -214,4 +214,62 @@ void principals_answer(struct control *c, struct errand *e) {
         arm_refuse(&e->answer, 503, STR("ServiceUnavailable"), "The database did not answer: %s",
                    why.message);
     }
+}
+
+/* --- on the loop --- */
+
+/* A new secret and its hash, off the loop. */
+static void make_secret(void *arg) {
+    struct errand *e = arg;
+    struct problem why;
+    char secret[SECRET_SIZE];
+    secret_make(secret);
+    buf_str(&e->secret, str_of(secret));
+    if (principal_add_secret(&e->principal, buf_view(&e->secret), os_wall_us() / 1000, 0, &why) !=
+        ST_OK)
+        buf_clear(&e->secret);
+    explicit_bzero(secret, sizeof secret);
+}
+
+static void on_secret_made(void *arg) {
+    struct errand *e = arg;
+    /* Whoever left before it was kept has no use for a secret that nobody will see. */
+    if (!e->exchange)
+        errand_free(e);
+    else
+        errand_to_thread(e);
+}
+
+void principals_begin(struct errand *e, struct str app_id) {
+    struct problem why;
+    struct json_doc *doc = json_doc_new();
+    struct json_value root, properties, v;
+    struct str name = app_id;
+    bool is_operator = false;
+    e->kind = ERRAND_PRINCIPAL;
+    buf_str(&e->target, app_id);
+    if (e->method != ARM_PUT_METHOD) {
+        json_doc_free(doc);
+        errand_to_thread(e);
+        return;
+    }
+    bool is_json = true;
+    if (e->body.len) {
+        buf_reserve_slack(&e->body, 0, JSON_PADDING);
+        is_json = json_parse(doc, e->body.p, e->body.len, &root, NULL) == ST_OK;
+        if (is_json && json_get(root, STR("properties"), &properties)) {
+            if (json_get(properties, STR("displayName"), &v) && json_str(v).n)
+                name = json_str(v);
+            if (json_get(properties, STR("isOperator"), &v))
+                is_operator = json_bool(v);
+        }
+    }
+    enum status st = is_json ? principal_make(app_id, name, is_operator, os_wall_us() / 1000,
+                                              &e->principal, &why)
+                             : problem_set(&why, ST_BAD_JSON, STR(""), "The body is no JSON.");
+    json_doc_free(doc);
+    if (st != ST_OK)
+        errand_refuse(e, 400, "BadRequest", why.message);
+    else if (!slow_begin(e, make_secret, on_secret_made))
+        errand_refuse(e, 503, "ServiceUnavailable", "Too many secrets are being made; try again.");
 }

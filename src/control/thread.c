@@ -72,6 +72,7 @@ static enum status put_rows(struct control *c, struct problem *why) {
 enum status control_keep(struct control *c, struct problem *why) {
     if (c->changes.n == 0 && c->changes.n_audits == 0)
         return ST_OK;
+    c->has_changed = true;
     enum status st = control_begin(c, why);
     if (st == ST_OK)
         st = put_rows(c, why);
@@ -84,6 +85,7 @@ enum status control_keep(struct control *c, struct problem *why) {
 enum status control_put(struct control *c, struct str table, struct str key, struct str body,
                         struct problem *why) {
     TRY(control_begin(c, why));
+    c->has_changed = true;
     if (str_eq(table, STR(PRINCIPAL_TABLE))) {
         c->has_new_grants = true;
         c->is_known = false;
@@ -138,6 +140,13 @@ enum status control_load_arm(struct control *c, struct problem *why) {
 
 /* --- a batch --- */
 
+/* Before anybody hears of a change: what was read before holds no longer. */
+static void turn_world(struct control *c) {
+    if (c->has_changed)
+        atomic_fetch_add(&c->world, 1);
+    c->has_changed = false;
+}
+
 static void answer_all(struct list *batch) {
     while (!list_is_empty(batch)) {
         struct errand *e = CONTAINER_OF(batch->next, struct errand, link);
@@ -171,6 +180,7 @@ static enum status obey(struct control *c, struct problem *why) {
     if (st != ST_OK)
         return st;
     arm_acting(c->arm, version, now_ms(), &c->changes);
+    c->has_changed = true; /* what was on its way has arrived */
     c->keep_by_ms = now_ms() + KEEP_MS;
     return ST_OK;
 }
@@ -188,6 +198,7 @@ static enum status publish_grants(struct control *c, struct problem *why) {
 static void fall_back(struct control *c, struct list *batch, const struct problem *why) {
     struct problem again = {0};
     fprintf(stderr, "weir: control plane: a batch of changes was not stored: %s\n", why->message);
+    c->has_changed = true;
     if (c->is_store_open) {
         store_rollback(c->store);
         c->is_store_open = false;
@@ -231,6 +242,7 @@ static bool is_read(const struct errand *e) {
 static void run_arm(struct control *c, struct errand *e) {
     const struct principal *p = NULL;
     struct problem why = {0};
+    e->world = atomic_load(&c->world);
     if (e->is_own && find_caller(c, str_of(e->app_id), &p, &why) != ST_OK) {
         refuse_busy(e, &why);
         return;
@@ -300,6 +312,7 @@ static void run_batch(struct control *c, struct list *batch) {
      * resources say that they are not in force. */
         fprintf(stderr, "weir: control plane: a stored change is not in force: %s: %s\n",
                 why.target, why.message);
+    turn_world(c);
     answer_all(batch);
 }
 
@@ -346,6 +359,7 @@ void control_run(struct control *c) {
             due_ms = i64_min(due_ms, c->keep_by_ms);
         else if (control_keep(c, &why) != ST_OK || control_commit(c, &why) != ST_OK)
             fall_back(c, &batch, &why);
+        turn_world(c); /* of what fell due */
     }
     if (control_keep(c, &why) != ST_OK || control_commit(c, &why) != ST_OK)
         fprintf(stderr, "weir: control plane: %s\n", why.message);

@@ -96,7 +96,7 @@ static void answer_rotation(struct errand *e, const struct round *r) {
                    r->st == ST_OVERLOADED ? STR("Conflict") : STR("ServiceUnavailable"),
                    "The key was not replaced: %s", r->why.message);
     }
-    door_reply(e);
+    errand_reply(e);
 }
 
 static void tell(struct control *c, const struct round *r) {
@@ -135,7 +135,7 @@ static void end(struct control *c) {
         struct errand *e = CONTAINER_OF(it, struct errand, link);
         list_remove(it);
         arm_refuse(&e->answer, 503, STR("ServiceUnavailable"), "%s", ending.message);
-        door_reply(e);
+        errand_reply(e);
     }
     if (u->must_reload)
         u->reloaded(u->reloaded_arg, ST_SHUTTING_DOWN, &ending);
@@ -194,7 +194,7 @@ void upkeep_rotate(struct control *c, struct errand *e) {
     struct upkeep *u = &c->upkeep;
     if (u->has_ended) {
         arm_refuse(&e->answer, 503, STR("ServiceUnavailable"), "%s", ending.message);
-        door_reply(e);
+        errand_reply(e);
         return;
     }
     list_append(&u->rotating, &e->link);

@@ -285,21 +285,35 @@ static ssize_t send_now(struct conn *c, const struct iovec *iov, int n) {
                    0);
 }
 
-/* Sends as they are, without TLS. */
-static void write_raw(struct conn *c, const struct iovec *iov, int n) {
-    size_t total = 0, sent = 0;
+static size_t length_of(const struct iovec *iov, int n) {
+    size_t total = 0;
     for (int i = 0; i < n; i++)
         total += iov[i].iov_len;
+    return total;
+}
+
+/* Copies the pieces into the loop's gather_buffer, one behind the other; their length, 0 when they are
+ * too long. */
+static size_t gather(struct loop *l, const struct iovec *iov, int n) {
+    size_t total = length_of(iov, n);
+    char *at = l->gather_buffer;
+    if (total > GATHER_SIZE)
+        return 0;
+    for (int i = 0; i < n; i++) {
+        memcpy(at, iov[i].iov_base, iov[i].iov_len);
+        at += iov[i].iov_len;
+    }
+    return total;
+}
+
+/* Sends as they are, without TLS. */
+static void write_raw(struct conn *c, const struct iovec *iov, int n) {
+    size_t total = length_of(iov, n), sent = 0;
     c->n_written += total;
     struct iovec one;
-    if (n > 1 && total <= GATHER_SIZE) {
-        /* Short pieces are gathered: the kernel takes one buffer in less time than it takes to walk
-         * a list of them. */
-        char *at = c->loop->gather_buffer;
-        for (int i = 0; i < n; i++) {
-            memcpy(at, iov[i].iov_base, iov[i].iov_len);
-            at += iov[i].iov_len;
-        }
+    /* Short pieces are gathered: the kernel takes one buffer in less time than it takes to walk a list
+     * of them. */
+    if (n > 1 && gather(c->loop, iov, n) > 0) {
         one = (struct iovec){c->loop->gather_buffer, total};
         iov = &one;
         n = 1;
@@ -331,11 +345,48 @@ static void write_raw(struct conn *c, const struct iovec *iov, int n) {
     }
 }
 
+static void send_record(struct conn *c, struct str bytes) {
+    struct iovec iov = {(char *)(uintptr_t)bytes.p, bytes.n};
+    if (bytes.n && !c->is_closing)
+        write_raw(c, &iov, 1);
+}
+
+static void send_gathered(struct conn *c) {
+    struct loop *l = c->loop;
+    struct str all = {l->sealed_buffer, l->n_sealed};
+    l->n_sealed = 0;
+    send_record(c, all);
+}
+
+/* What OpenSSL has encrypted: at once, or with the other records of the write in hand. */
 static void emit_encrypted(void *arg, struct str bytes) {
     struct conn *c = arg;
-    struct iovec iov = {(char *)(uintptr_t)bytes.p, bytes.n};
-    if (!c->is_closing)
-        write_raw(c, &iov, 1);
+    struct loop *l = c->loop;
+    if (l->sealing != c) {
+        send_record(c, bytes);
+        return;
+    }
+    if (l->n_sealed + bytes.n > SEALED_SIZE)
+        send_gathered(c);
+    assert(bytes.n <= SEALED_SIZE); /* a record is shorter */
+    memcpy(l->sealed_buffer + l->n_sealed, bytes.p, bytes.n);
+    l->n_sealed += bytes.n;
+}
+
+/* An answer's head and a short body become one record, and all its records leave in one call of the
+ * kernel: each record costs its encryption a fixed part, and each call wakes the peer. */
+static void write_encrypted(struct conn *c, const struct iovec *iov, int n) {
+    struct loop *l = c->loop;
+    struct iovec one;
+    if (n > 1 && (one.iov_len = gather(l, iov, n)) > 0) {
+        one.iov_base = l->gather_buffer;
+        iov = &one;
+        n = 1;
+    }
+    l->sealing = c;
+    (void)tls_session_write(c->session, iov, n); /* a failed session ends by its reading side */
+    l->sealing = NULL;
+    send_gathered(c);
 }
 
 size_t conn_write(struct conn *c, const struct iovec *iov, int n) {
@@ -343,7 +394,7 @@ size_t conn_write(struct conn *c, const struct iovec *iov, int n) {
     if (c->is_closing || c->is_finishing || !c->is_open)
         return 0;
     if (c->session)
-        (void)tls_session_write(c->session, iov, n); /* a failed session ends by its reading side */
+        write_encrypted(c, iov, n);
     else
         write_raw(c, iov, n);
     return conn_queued(c);

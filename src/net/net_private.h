@@ -10,7 +10,13 @@
 
 /* One read buffer serves all connections of a loop: a handler sees its bytes only during its call.
  * The slack behind lets parsers read past the end. */
-enum { READ_SIZE = 65536, READ_SLACK = 64, GATHER_SIZE = 16384 };
+enum { READ_SIZE = 65536, READ_SLACK = 64 };
+
+/* GATHER_SIZE: what one TLS record can hold (RFC 8446, section 5.1). SEALED_SIZE: some records, each with
+ * what encryption adds. */
+enum { GATHER_SIZE = 16384, SEALED_SIZE = 65536 + 4096 };
+
+struct conn;
 
 struct loop_message {
     struct loop_message *next;
@@ -47,6 +53,9 @@ struct loop {
     char read_buffer[READ_SIZE + READ_SLACK];
     char gather_buffer[GATHER_SIZE];
     char tls_buffer[READ_SIZE + READ_SLACK]; /* decrypted bytes, likewise */
+    struct conn *sealing; /* whose write is being encrypted; NULL between writes */
+    size_t n_sealed;
+    char sealed_buffer[SEALED_SIZE]; /* its records, until they are sent together */
 };
 
 /* Drops the finishing connections that have sent everything, or all of them; true while one still has

@@ -125,6 +125,59 @@ describe('who may come in', () => {
         assert.equal((await c.delete(`${account('acct')}/deployments/d`)).status, 202);
     });
 
+    test('a read shows what was changed before it, however often it was read, to everybody', async () => {
+        const one = c, other = { control: c.control, token: await tokenOf(c.control) };
+        const target = `${account('acct')}/deployments/reread`;
+        const usages = `/subscriptions/${subscription}/providers/Microsoft.CognitiveServices/locations/eastus/usages`;
+        const used = async (who) => (await ask(who, 'GET', usages + v)).json().value.find((u) => u.name.value === 'OpenAI.ProvisionedManaged').currentValue;
+        const before = await used(one);
+        for (let i = 0; i < 3; i++)
+            assert.equal((await ask(one, 'GET', target + v)).status, 404);
+        assert.equal((await one.put(target, deploymentBody(50))).status, 201);
+        for (const size of [100, 50, 100, 50]) {
+            const changed = await ask(other, 'PATCH', target + v, { sku: { capacity: size } });
+            assert.equal(changed.status, 200, changed.body);
+            for (const who of [one, one, other, other]) {
+                const a = await ask(who, 'GET', target + v);
+                assert.equal(a.json().sku.capacity, size);
+                assert.equal(a.json().properties.provisioningState, 'Succeeded');
+                assert.equal(a.headers.etag, a.json().etag);
+                assert.equal(await used(who), before + size);
+            }
+        }
+        // A condition is judged each time, and each answer has an id of its own.
+        const [a, b] = [await ask(one, 'GET', target + v), await ask(one, 'GET', target + v)];
+        assert.equal(a.body, b.body);
+        assert.notEqual(a.headers['x-ms-request-id'], b.headers['x-ms-request-id']);
+        assert.equal((await ask(one, 'GET', target + v, undefined, { 'if-none-match': a.headers.etag })).status, 304);
+        assert.equal((await one.delete(target)).status, 202);
+        await until(async () => (await ask(one, 'GET', target + v)).status === 404);
+        assert.equal(await used(other), before);
+    });
+
+    test('a role that is taken away, and a principal that is deleted, can read no longer what they have just read', async (t) => {
+        const made = await ask(c, 'PUT', `/providers/Weir.Capacity/principals/rereader${v}`, { properties: { displayName: 'rereader' } });
+        assert.equal(made.status, 201, made.body);
+        const { appId, objectId, secret } = made.json().properties;
+        const reader = { control: c.control, token: await tokenOf(c.control, appId, secret) };
+        const role = `${account('acct')}/providers/Microsoft.Authorization/roleAssignments/11111111-2222-3333-4444-555555555555`;
+        const read = async () => (await ask(reader, 'GET', account('acct') + v)).status;
+        assert.equal(await read(), 403);
+        for (let i = 0; i < 2; i++) {
+            const given = await c.put(role, { properties: {
+                principalId: objectId, roleDefinitionId: '/providers/Microsoft.Authorization/roleDefinitions/acdd72a7-3385-48ef-bd42-f606fba81ae7',
+            } });
+            assert.equal(given.status, 201, given.body);
+            assert.equal(await read(), 200);
+            assert.equal(await read(), 200);
+            if (i === 0)
+                assert.equal((await c.delete(role)).status, 200);
+            else
+                assert.equal((await c.delete(`/providers/Weir.Capacity/principals/${appId}`)).status, 200);
+            assert.equal(await read(), i === 0 ? 403 : 401);
+        }
+    });
+
     test('nothing that is malformed changes or breaks anything', async () => {
         const big = JSON.stringify({ ...accountBody, tags: { a: 'x'.repeat(1 << 20) } });
         const d = `${account('acct')}/deployments/d`;
