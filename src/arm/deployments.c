@@ -62,7 +62,7 @@ static bool read_scale_settings(struct ask *a, struct fields *p, struct deployme
                          "use 'sku' with name and capacity instead.");
     fields_enum(&scale, "scaleType", types, ARRAY_LEN(types), &any);
     d->sku = SKU_STANDARD;
-    fields_i64(&scale, "capacity", INT64_MIN, INT64_MAX, &d->size);
+    fields_i64_or_text(&scale, "capacity", INT64_MIN, INT64_MAX, &d->size);
     return true;
 }
 
@@ -75,7 +75,8 @@ static void read_sku(struct fields *f, struct deployment_row *d, bool is_new) {
     bool has_name = fields_enum(&sku, "name", sku_names, SKU_COUNT, &name);
     if (is_new)
         fields_require(&sku, "name", has_name, "one of the six SKUs, as in GlobalStandard");
-    if (fields_i64(&sku, "capacity", INT64_MIN, INT64_MAX, &size))
+    /* As a text too: so says the command line of az (2.91), and the service takes it. */
+    if (fields_i64_or_text(&sku, "capacity", INT64_MIN, INT64_MAX, &size))
         d->size = size;
     else if (name != (int)d->sku)
         d->size = sku_is_provisioned((enum sku)name) ? 0 : 1;

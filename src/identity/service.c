@@ -114,7 +114,8 @@ static void put_old_metadata(struct json_writer *w, struct str base_url) {
     json_end_object(w);
 }
 
-/* az reads this form when ARM_CLOUD_METADATA_URL is set; each of its members must be there. */
+/* az 2.91 registers a cloud with this form, and reads lists of it where ARM_CLOUD_METADATA_URL says;
+ * each of its members must be there. */
 static void put_cloud(struct json_writer *w, struct str base_url) {
     json_begin_object(w);
     put_text(w, STR("name"), STR("Weir"));
@@ -154,9 +155,12 @@ void service_put_metadata(struct str base_url, struct str api_version, struct bu
         put_old_metadata(&w, base_url);
         return;
     }
-    json_begin_array(&w);
+    bool is_list = str_cmp(api_version, STR("2022-09-01")) < 0;
+    if (is_list)
+        json_begin_array(&w);
     put_cloud(&w, base_url);
-    json_end_array(&w);
+    if (is_list)
+        json_end_array(&w);
 }
 
 static void put_list(struct json_writer *w, struct str key, const struct str *items, size_t n) {

@@ -37,9 +37,9 @@ enum service_path {
  * paths without one. */
 enum service_path service_route(struct str path, struct str *tenant);
 
-/* The endpoints of this "cloud". api-version 2015-01-01 (az 2.45) gets one object; 2019-05-01
- * and later get the array of clouds that newer versions read. loginEndpoint ends in /adfs: then
- * MSAL skips instance discovery. */
+/* The endpoints of this "cloud". api-version 2015-01-01 (az 2.45 registers a cloud with it) gets a few of
+ * them; 2019-05-01 gets all, in an array of one cloud; 2022-09-01 (az 2.91) and later that cloud itself.
+ * loginEndpoint ends in /adfs: then MSAL skips instance discovery. */
 void service_put_metadata(struct str base_url, struct str api_version, struct buf *json);
 
 /* The issuer of tokens asked for at this base URL and tenant segment: "{base}/adfs", else

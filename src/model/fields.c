@@ -207,12 +207,14 @@ bool fields_str(struct fields *f, const char *name, size_t min, size_t max, stru
     return false;
 }
 
-bool fields_i64(struct fields *f, const char *name, int64_t min, int64_t max, int64_t *out) {
+static bool take_i64(struct fields *f, const char *name, int64_t min, int64_t max, bool takes_text,
+                     int64_t *out) {
     struct json_value v;
     if (!fields_value(f, name, &v))
         return false;
     int64_t n = 0;
-    bool is_whole = json_i64(v, &n);
+    bool is_whole =
+        json_type(v) == JSON_STRING ? takes_text && str_to_i64(json_str(v), &n) : json_i64(v, &n);
     if (!is_whole && json_type(v) != JSON_DOUBLE && json_type(v) != JSON_UINT) {
         fields_refuse(f, name, "must be a whole number, not %s", type_name(v));
     } else if (!is_whole || n < min || n > max) {
@@ -223,6 +225,15 @@ bool fields_i64(struct fields *f, const char *name, int64_t min, int64_t max, in
         return true;
     }
     return false;
+}
+
+bool fields_i64(struct fields *f, const char *name, int64_t min, int64_t max, int64_t *out) {
+    return take_i64(f, name, min, max, false, out);
+}
+
+bool fields_i64_or_text(struct fields *f, const char *name, int64_t min, int64_t max,
+                        int64_t *out) {
+    return take_i64(f, name, min, max, true, out);
 }
 
 bool fields_milli(struct fields *f, const char *name, int64_t min, int64_t max, int64_t *out) {

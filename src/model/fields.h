@@ -56,6 +56,8 @@ void fields_end(struct fields *f);
 bool fields_value(struct fields *f, const char *name, struct json_value *out);
 bool fields_str(struct fields *f, const char *name, size_t min, size_t max, struct str *out);
 bool fields_i64(struct fields *f, const char *name, int64_t min, int64_t max, int64_t *out);
+/* The same, or a text that is such a number. */
+bool fields_i64_or_text(struct fields *f, const char *name, int64_t min, int64_t max, int64_t *out);
 bool fields_bool(struct fields *f, const char *name, bool *out);
 
 /* A number with up to three decimals, in thousandths; the bounds too. */
