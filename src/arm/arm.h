@@ -137,6 +137,17 @@ struct arm_health {
     int64_t error_at_ms;
 };
 
+/* What the process alone can tell, asked while a request is judged. */
+struct arm_outside {
+    /* Whether prompts can be counted by the tokenizer.json of this path; else `why` names file, line and
+     * cure. May take a second. NULL: any path will do. */
+    enum status (*tokenizer)(void *arg, struct str path, struct problem *why);
+    /* Whether a webhook may go to this host of a URL, as far as that can be told without asking for the
+     * addresses of a name. NULL: any host will do. */
+    bool (*webhook)(void *arg, struct str host);
+    void *arg;
+};
+
 struct arm_request {
     enum arm_method method;
     struct str target; /* path and query, still encoded */
@@ -153,6 +164,7 @@ struct arm_request {
     /* Of all backends, for a request that reads some of them; a backend may be there twice. */
     const struct arm_health *health; /* NULL: not known */
     size_t n_health;
+    struct arm_outside outside;
 };
 
 /* The shell adds the headers that hold for every answer (x-ms-request-id and so on). */

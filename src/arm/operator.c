@@ -148,11 +148,28 @@ static bool is_same(const struct capacity *x, const struct capacity *y) {
            str_eq(x->row.tags, y->row.tags) && x->is_draining == y->is_draining;
 }
 
+/* A model's tokenizer must be there when it is named. Later the file may go: then its prompts are
+ * estimated, and the same resource sent once more changes nothing and is not refused. */
+static bool check_tokenizer(struct ask *a, const struct capacity *c) {
+    const struct arm_outside *o = &a->req->outside;
+    struct json_value properties, v;
+    struct problem why = {0};
+    if (c->row.type != ROW_MODEL || !o->tokenizer ||
+        !json_get(a->body, STR("properties"), &properties) ||
+        !json_get(properties, STR("tokenizer"), &v) || json_str(v).n == 0 ||
+        o->tokenizer(o->arg, json_str(v), &why) == ST_OK)
+        return true;
+    return ask_fault(a, FAULT_INVALID_PROPERTIES, "properties.tokenizer",
+                     "properties.tokenizer cannot be used: %s: %s", why.target, why.message);
+}
+
 static void put(struct ask *a, const struct capacity *old, struct capacity *c) {
     if (old && is_same(old, c)) {
         ask_answer_row(a, 200, &old->row);
         return;
     }
+    if (!check_tokenizer(a, c))
+        return;
     int status = old ? 200 : 201;
     c->row.etag = ask_etag(a);
     c->row.changed = ask_stamp(a);

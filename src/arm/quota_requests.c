@@ -45,7 +45,8 @@ static const struct quota_request *find(struct ask *a) {
 
 /* The server itself calls the webhook, so a tenant may not name what only the server can reach: nothing
  * without TLS, whose certificate the server checks. */
-static void check_webhook(struct fields *p, struct str text) {
+static void check_webhook(const struct ask *a, struct fields *p, struct str text) {
+    const struct arm_outside *o = &a->req->outside;
     struct url url;
     struct problem reason = {0};
     ptrdiff_t mark = str_find(text, STR("?"));
@@ -59,6 +60,11 @@ static void check_webhook(struct fields *p, struct str text) {
         fields_refuse(p, "webhook", "%s", reason.message);
     else if (!url.is_tls)
         fields_refuse(p, "webhook", "must begin with https://");
+    else if (o->webhook && !o->webhook(o->arg, url.host))
+        fields_refuse(p, "webhook",
+                      "names the host %.*s, which is not a public one; the operator can allow it "
+                      "(webhook-hosts)",
+                      (int)size_min(url.host.n, 200), url.host.p);
 }
 
 static bool read_wish(struct ask *a, struct quota_request *q) {
@@ -78,7 +84,7 @@ static bool read_wish(struct ask *a, struct quota_request *q) {
         fields_require(&p, "limit", has_limit, "give the whole limit that is wanted");
         fields_str(&p, "reason", 0, REASON_MAX, &q->reason);
         if (fields_str(&p, "webhook", 1, WEBHOOK_MAX, &q->webhook))
-            check_webhook(&p, q->webhook);
+            check_webhook(a, &p, q->webhook);
     } else {
         fields_require(&f, "properties", false, "it holds location, quotaName and limit");
     }

@@ -535,6 +535,11 @@ static void health(void *arg, void (*each)(void *to, const struct arm_health *h)
     live_each_backend(a->live, tell_health, &t);
 }
 
+static enum status check_tokenizer(void *arg, struct str path, struct problem *why) {
+    struct app *a = arg;
+    return vocabulary_files_check(&a->tokenizers, path, why);
+}
+
 static enum status open_control(struct app *a, struct serve_ports *ports, struct problem *why) {
     const struct settings *s = a->settings;
     char url[300];
@@ -618,7 +623,7 @@ static enum status import(void *arg, struct str id, struct str body, struct prob
 /* The control plane's own resources, and the files' in front of them. */
 static enum status load_control(struct app *a, struct snapshot **out, struct problem *why) {
     const struct settings *s = a->settings;
-    struct control_host host = {obey, health, a};
+    struct control_host host = {obey, health, check_tokenizer, a};
     struct control_settings settings = {.folder = s->data_dir,
                                         .names = s->control_names,
                                         .cert_file = s->control_cert,

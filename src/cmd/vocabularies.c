@@ -81,6 +81,19 @@ static enum status refresh(struct vocabulary_file *file, struct problem *why) {
     return ST_OK;
 }
 
+enum status vocabulary_files_check(struct vocabulary_files *f, struct str path,
+                                   struct problem *why) {
+    pthread_mutex_lock(&f->lock);
+    struct vocabulary_file *file = find_file(f, path);
+    enum status st = refresh(file, why);
+    if (!file->vocabulary) { /* nothing that was there before: it stands last */
+        forget(file);
+        f->n--;
+    }
+    pthread_mutex_unlock(&f->lock);
+    return st;
+}
+
 static enum status load_all(struct vocabulary_files *f, const struct catalog *c, bool must,
                             struct vocabulary_set *set, struct problem *why) {
     for (size_t i = 0; i < c->n; i++) {

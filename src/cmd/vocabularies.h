@@ -32,6 +32,11 @@ struct vocabulary_files {
 
 void vocabulary_files_destroy(struct vocabulary_files *f);
 
+/* Whether the file can be used; kept for vocabulary_files_load, which reads it no second time. `why` as
+ * above. */
+enum status vocabulary_files_check(struct vocabulary_files *f, struct str path,
+                                   struct problem *why) MUST_USE;
+
 /*
  * The vocabularies of all models of the catalog that name a tokenizer, by path; NULL when none does.
  * With `must` a file that cannot be used fails, with file, line and cure in `why`; else it is told on

@@ -245,6 +245,20 @@ static enum status refused(struct control *c, const struct arm_answer *a, struct
     return st;
 }
 
+static enum status check_tokenizer(void *arg, struct str path, struct problem *why) {
+    const struct control *c = arg;
+    return c->host.tokenizer ? c->host.tokenizer(c->host.arg, path, why) : ST_OK;
+}
+
+static bool check_webhook(void *arg, struct str host) {
+    const struct control *c = arg;
+    return notices_may_go_to(c->webhook_hosts, host);
+}
+
+struct arm_outside control_outside(struct control *c) {
+    return (struct arm_outside){check_tokenizer, check_webhook, c};
+}
+
 enum status control_import(struct control *c, struct str id, struct str body, struct problem *why) {
     struct buf target;
     struct arm_answer answer;
@@ -265,6 +279,7 @@ enum status control_import(struct control *c, struct str id, struct str body, st
         .now_ms = os_wall_us() / 1000,
         .base_url = STR("https://localhost"),
         .is_import = true,
+        .outside = control_outside(c),
     };
     os_random(q.random, sizeof q.random);
     arm_handle(c->arm, &q, &answer, &c->changes);

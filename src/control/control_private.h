@@ -68,6 +68,11 @@ struct errand {
     struct buf token;
 };
 
+/* notices.c: whether a webhook may go to this host, as far as the host alone tells: what is no public
+ * address, or a name of this machine, only when `allowed_hosts` (control_settings.webhook_hosts) has it.
+ * Any thread. */
+bool notices_may_go_to(const char *allowed_hosts, struct str host);
+
 /* notices.c: webhooks. All accept NULL for `n`, which keeps nothing. */
 struct notices;
 struct notices *notices_new(struct loop *l, struct tls_context *tls,
@@ -203,6 +208,9 @@ struct control {
     bool is_store_open;  /* a transaction is */
     bool has_new_grants; /* roles or principals have changed */
 };
+
+/* control.c: what requests may ask of the process. */
+struct arm_outside control_outside(struct control *c);
 
 /* thread.c */
 void control_run(struct control *c);

@@ -3,6 +3,7 @@
 
 #include "control/fetch.h"
 #include "model/url.h"
+#include "net/address.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -98,6 +99,28 @@ static bool is_host_in(const char *list, struct str host) {
             return true;
     }
     return false;
+}
+
+/* The names of this machine need no look-up (RFC 6761, section 6.3). */
+static bool is_own_name(struct str host) {
+    while (host.n && host.p[host.n - 1] == '.')
+        host.n--;
+    if (str_ieq(host, STR("localhost")))
+        return true;
+    struct str end = STR(".localhost");
+    return host.n > end.n && str_ieq(str_skip(host, host.n - end.n), end);
+}
+
+bool notices_may_go_to(const char *allowed_hosts, struct str host) {
+    char text[64];
+    struct sockaddr_in6 address;
+    if (is_host_in(allowed_hosts, host))
+        return true;
+    if (host.n == 0 || host.n >= sizeof text)
+        return host.n > 0; /* too long for an address */
+    memcpy(text, host.p, host.n);
+    text[host.n] = '\0';
+    return address_read(text, &address) ? address_is_public(&address) : !is_own_name(host);
 }
 
 static bool is_allowed(const struct notice *n) {

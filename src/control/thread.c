@@ -155,6 +155,10 @@ static void answer_all(struct list *batch) {
     }
 }
 
+static bool is_read(const struct errand *e) {
+    return e->method == ARM_GET || e->method == ARM_HEAD;
+}
+
 static void refuse_busy(struct errand *e, const struct problem *why) {
     e->refusal = SERVICE_BUSY;
     arm_refuse(&e->answer, 503, STR("ServiceUnavailable"),
@@ -194,7 +198,21 @@ static enum status publish_grants(struct control *c, struct problem *why) {
     return ST_OK;
 }
 
-/* Memory is ahead of the disk, or the data plane behind it: all go back to what the disk has. */
+/* All of it is on the disk, and the data plane does not obey it yet: so it is said. */
+static void refuse_unpublished(struct list *batch, const struct problem *why) {
+    LIST_EACH (batch, it) {
+        struct errand *e = CONTAINER_OF(it, struct errand, link);
+        if (is_read(e) || e->answer.status >= 300)
+            continue;
+        arm_refuse(&e->answer, 503, STR("ServiceUnavailable"),
+                   "The change is stored, but who may do what could not be put in force yet: %s. "
+                   "That is tried again each second; ask for the resource to see it.",
+                   why->message);
+        e->answer.retry_after_s = 1;
+    }
+}
+
+/* Memory is ahead of the disk: all go back to what the disk has. */
 static void fall_back(struct control *c, struct list *batch, const struct problem *why) {
     struct problem again = {0};
     fprintf(stderr, "weir: control plane: a batch of changes was not stored: %s\n", why->message);
@@ -235,10 +253,6 @@ static enum status find_caller(struct control *c, struct str app_id, const struc
     return ST_OK;
 }
 
-static bool is_read(const struct errand *e) {
-    return e->method == ARM_GET || e->method == ARM_HEAD;
-}
-
 static void run_arm(struct control *c, struct errand *e) {
     const struct principal *p = NULL;
     struct problem why = {0};
@@ -272,6 +286,7 @@ static void run_arm(struct control *c, struct errand *e) {
         .base_url = buf_view(&e->base_url),
         .health = e->health,
         .n_health = e->n_health,
+        .outside = control_outside(c),
     };
     if (!is_read(e)) /* nothing is made, so nothing is drawn */
         os_random(q.random, sizeof q.random);
@@ -301,11 +316,12 @@ static void run_batch(struct control *c, struct list *batch) {
     }
     if (st == ST_OK)
         st = control_commit(c, &why);
-    if (st == ST_OK)
-        st = publish_grants(c, &why);
     if (st != ST_OK) {
         fall_back(c, batch, &why);
         needs_snapshot = false;
+    } else if (publish_grants(c, &why) != ST_OK) {
+        fprintf(stderr, "weir: control plane: stored roles are not in force: %s\n", why.message);
+        refuse_unpublished(batch, &why);
     }
     if (needs_snapshot && obey(c, &why) != ST_OK)
         /* It is stored and will be tried again with the next change; until then
@@ -359,6 +375,8 @@ void control_run(struct control *c) {
             due_ms = i64_min(due_ms, c->keep_by_ms);
         else if (control_keep(c, &why) != ST_OK || control_commit(c, &why) != ST_OK)
             fall_back(c, &batch, &why);
+        if (c->arm && publish_grants(c, &why) != ST_OK)
+            due_ms = i64_min(due_ms, now_ms() + KEEP_MS);
         turn_world(c); /* of what fell due */
     }
     if (control_keep(c, &why) != ST_OK || control_commit(c, &why) != ST_OK)

@@ -1,6 +1,6 @@
 #include "net/address.h"
 
-#include <arpa/inet.h>
+#include <netdb.h>
 #include <string.h>
 
 struct range4 {
@@ -60,4 +60,14 @@ bool address_is_public(const struct sockaddr_in6 *address) {
     struct sockaddr_in four;
     memcpy(&four, address, sizeof four);
     return four.sin_family == AF_INET && is_public4(ntohl(four.sin_addr.s_addr));
+}
+
+bool address_read(const char *text, struct sockaddr_in6 *out) {
+    struct addrinfo hints = {.ai_flags = AI_NUMERICHOST, .ai_socktype = SOCK_STREAM}, *found;
+    if (getaddrinfo(text, NULL, &hints, &found) != 0)
+        return false;
+    *out = (struct sockaddr_in6){0};
+    memcpy(out, found->ai_addr, size_min(found->ai_addrlen, sizeof *out));
+    freeaddrinfo(found);
+    return true;
 }

@@ -15,4 +15,9 @@
  */
 bool address_is_public(const struct sockaddr_in6 *address);
 
+/* The address that a host is in itself, without asking for a name: also in the spellings that resolvers
+ * take for one, such as "127.1" and "0x7f000001". False when it is none. An IPv4 address takes the front of
+ * its place. */
+bool address_read(const char *text, struct sockaddr_in6 *out);
+
 #endif

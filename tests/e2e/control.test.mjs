@@ -188,7 +188,7 @@ describe('who may come in', () => {
             ['PUT', account('x') + v, accountBody, 400], ['PUT', account("a'--") + v, accountBody, 400], ['PUT', account('%2e%2e%2fx') + v, accountBody, 400],
             ['PUT', account('a'.repeat(65)) + v, accountBody, 400], ['PUT', account('new') + v, { ...accountBody, location: 'atlantis' }, 400],
             ['PUT', account('new') + v, big, 413], ['PUT', account('new', 'nogroup') + v, accountBody, 404],
-            ['PUT', d + v, deploymentBody(0), 400], ['PUT', d + v, deploymentBody(-50), 400], ['PUT', d + v, deploymentBody('50'), 400],
+            ['PUT', d + v, deploymentBody(0), 400], ['PUT', d + v, deploymentBody(-50), 400], ['PUT', d + v, deploymentBody('5e1'), 400],
             ['PUT', d + v, deploymentBody(1e300), 400], ['PUT', d + v, deploymentBody(50, 'Cheap'), 400], ['PUT', d + v, {}, 400],
             ['PUT', d + v, '['.repeat(100000), 400], ['PATCH', `${d}${v}`, { sku: { capacity: 50 } }, 404], ['GET', d + v, undefined, 404],
             ['POST', account('acct') + v, {}, 405], ['GET', `/subscriptions/not-a-guid/resourceGroups${v}`, undefined, 404],

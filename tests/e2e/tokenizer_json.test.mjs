@@ -11,6 +11,7 @@ import { get_encoding } from 'tiktoken';
 import {
     answerBytes, chatCall, completionOf, deployment, fakeBackend, resourceSet, spawnGateway, tempFolder, until,
 } from './support.mjs';
+import { ask, operatorsResources, spawnControl, tokenOf, v } from './control_support.mjs';
 import { drawer, tokenize } from './texts.mjs';
 
 const top = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
@@ -260,6 +261,34 @@ describe('a model of the catalog with a tokenizer', () => {
         const none = await spawnGateway(t, { resources: resources(backend.url, bad), folder: tempFolder(), mayFail: true });
         await until(() => none.hasEnded());
         assert.match(none.stderr(), /bad\.json:2: /);
+    });
+
+    test('that cannot be read is refused by the control plane too, which stores nothing of it', { timeout: 60000 }, async (t) => {
+        const good = write('kept.json', tokenizerJson({ merges, pre_tokenizer: byteLevel(true) }));
+        const bad = write('wrong.json', '{"model":\n{"type":"Unigram"}}');
+        const data = tempFolder(t), resources = operatorsResources('http://127.0.0.1:9');
+        const c = await spawnControl(t, { resources, folder: data });
+        c.token = await tokenOf(c.control);
+        const put = (tokenizer) => ask(c, 'PUT', `${ownModel().id}${v}`, { properties: { tokenizer } });
+        const kept = async () => (await ask(c, 'GET', `${ownModel().id}${v}`)).json().properties?.tokenizer;
+        const refused = async (file, says) => {
+            const a = await put(file);
+            assert.equal(a.status, 400, a.body);
+            assert.equal(a.json().error.target, 'properties.tokenizer');
+            assert.match(a.json().error.message, says);
+        };
+        await refused(bad, /wrong\.json:2: .*model\.type is "Unigram"/);
+        await refused(path.join(folder, 'nowhere.json'), /nowhere\.json: .*No such file/);
+        assert.equal(await kept(), undefined);
+        assert.equal((await put(good)).status, 201);
+        await refused(bad, /wrong\.json/);
+        assert.equal(await kept(), good);
+        // A file that goes afterwards stops nobody: neither the same resource once more, nor the next start.
+        rmSync(good);
+        assert.equal((await put(good)).status, 200);
+        assert.equal((await c.gateway.stop()).code, 0);
+        const again = await spawnControl(t, { resources, folder: data });
+        assert.match(again.gateway.stderr(), /kept\.json/);
     });
 });
 

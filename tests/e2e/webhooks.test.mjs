@@ -1,7 +1,9 @@
 // webhooks.test.mjs - where a tenant's webhook may lead the server, and where it may not.
 import assert from 'node:assert/strict';
 import https from 'node:https';
+import { lookup } from 'node:dns/promises';
 import net from 'node:net';
+import { hostname } from 'node:os';
 import { test } from 'node:test';
 import { ask, makeCertificate, spawnWithAccount, subscription, v } from './control_support.mjs';
 import { tempFolder, until as waitFor } from './support.mjs';
@@ -25,17 +27,21 @@ test('no address that is not public is gone to, however it is spelled, unless th
     t.after(() => server.close());
     const { port } = server.address();
     const c = await spawnWithAccount(t, { args: ['--webhook-hosts', '*.localhost.example,hooks.example'] });
-    const hosts = ['127.0.0.1', 'localhost', '[::1]', '[::ffff:127.0.0.1]', '127.1', '2130706433', '0x7f.0.0.1', '0.0.0.0', '[::]', '10.0.0.1', '169.254.169.254'];
-    let n = 0;
+    const hosts = ['127.0.0.1', 'localhost', 'LocalHost', 'a.localhost', '[::1]', '[::ffff:127.0.0.1]', '127.1', '2130706433', '0x7f.0.0.1', '0.0.0.0',
+        '[::]', '10.0.0.1', '169.254.169.254'];
     for (const host of hosts) {
         const made = await decideWith(c, `https://${host}:${port}/x?${host.replace(/\W/g, '')}`);
-        if (made.status === 400) continue; // no host of a URL
-        assert.equal(made.status, 201, made.body);
-        n++;
-        await until(() => (c.gateway.stderr().match(/was not told: the address is not a public one/g) ?? []).length === n)
-            .catch(() => assert.fail(`${host}: ${c.gateway.stderr()}`));
+        assert.equal(made.status, 400, made.body);
+        assert.match(made.json().error.message, /webhook.*(is not a public one; the operator can allow it|host)/);
+        assert.equal(made.json().error.target, 'properties.webhook');
     }
-    assert.ok(n >= 6, `${n}`);
+    assert.deepEqual((await ask(c, 'GET', place + v)).json().value, [], 'nothing is stored of what was refused');
+    // A name says nothing about its addresses: they are looked at when it is gone to.
+    const own = await lookup(hostname()).catch(() => null);
+    if (own && /^(127|10|192\.168|172\.(1[6-9]|2\d|3[01]))\./.test(own.address)) {
+        assert.equal((await decideWith(c, `https://${hostname()}:${port}/x`)).status, 201);
+        await until(() => /was not told: the address is not a public one/.test(c.gateway.stderr())).catch(() => assert.fail(c.gateway.stderr()));
+    }
     assert.equal(nCame, 0);
     for (const url of [`http://127.0.0.1:${port}/`, 'file:///etc/passwd', `https://user:word@127.0.0.1:${port}/`, 'https://', 'https:///x', `https://a b:${port}/`, `https://x:${port}/#f`])
         assert.equal((await decideWith(c, url)).status, 400, url);

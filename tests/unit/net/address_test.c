@@ -105,11 +105,29 @@ static void what_is_no_internet_address_is_not_public(void **state) {
     assert_false(address_is_public(&none));
 }
 
+static void every_spelling_of_an_address_is_read_and_no_name_is_looked_up(void **state) {
+    (void)state;
+    static const char *const own[] = {
+        "127.0.0.1", "127.1", "2130706433", "0x7f.0.0.1",  "0177.0.0.1", "::1",
+        "::",        "0",     "10.1",       "169.254.0.1", "::7f00:1",   "::ffff:127.0.0.1"};
+    static const char *const names[] = {"localhost", "a.b", "127.0.0.1.a", "1.2.3.4.5", "", "::g"};
+    struct sockaddr_in6 address;
+    for (size_t i = 0; i < ARRAY_LEN(own); i++) {
+        assert_true(address_read(own[i], &address));
+        assert_false(address_is_public(&address));
+    }
+    assert_true(address_read("134744072", &address)); /* 8.8.8.8 */
+    assert_true(address_is_public(&address));
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        assert_false(address_read(names[i], &address));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_private_or_special_is_not_public),
         cmocka_unit_test(their_neighbours_are_public),
         cmocka_unit_test(what_is_no_internet_address_is_not_public),
+        cmocka_unit_test(every_spelling_of_an_address_is_read_and_no_name_is_looked_up),
     };
     return cmocka_run_group_tests_name("address", tests, NULL, NULL);
 }
