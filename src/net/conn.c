@@ -1,9 +1,4 @@
-#include "net/conn.h"
-
-#include "base/buf.h"
-#include "net/address.h"
-#include "net/net_private.h"
-#include "net/tls_private.h"
+#include "net/conn_private.h"
 
 #include <errno.h>
 #include <linux/sockios.h>
@@ -13,60 +8,13 @@
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
-#include <unistd.h>
 
 enum {
-    BACKLOG = 4096,
     LINGER_MS = 2000,      /* for the peer to close its side, once all is sent */
     LAST_BYTES_MS = 30000, /* for the peer to take some of what is left to send */
     FINISH_TICK_MS = 500,
-    ATTEMPT_MS = 1100,         /* for an address, as long as there is another */
     QUEUE_CEILING = 256 << 20, /* owners stop long before; past it the connection is closed */
     IOV_MAX_USED = 16,
-    NOT_PUBLIC = 1, /* beside libuv's errors, which are negative */
-};
-
-/*
- * Life: connecting -> open -> (finishing) -> closing -> freed in the close callback. Nothing is
- * freed under a caller's feet: conn_close only marks, the loop frees.
- */
-struct conn {
-    uv_tcp_t tcp;
-    struct loop *loop;
-    const struct conn_handlers *handlers; /* NULL once the owner has let go */
-    void *owner;
-    struct tls_context *tls;     /* a reference; NULL for plain TCP */
-    struct tls_session *session; /* owned; NULL until there is one */
-    struct buf queue;            /* bytes to send after those in flight */
-    char *in_flight;             /* owned by the pending write; NULL when there is none */
-    size_t n_in_flight;
-    uint64_t n_written; /* bytes handed to us, sent or queued */
-    uv_write_t *write;  /* allocated with the first byte that has to wait */
-    struct conn_opening *opening;
-    struct conn_finishing *finishing; /* owned; NULL until conn_finish */
-    bool is_open, is_closing, is_finishing, is_shut, is_paused, is_held, is_incoming, has_queued;
-    bool is_switching; /* from one address to the next: its handle is being closed for that */
-};
-
-/* What only a connection that is being made needs: its addresses, tried in order. */
-struct conn_opening {
-    uv_connect_t connect;
-    struct name_wait wait;
-    struct name_addresses to;
-    int at, error;            /* the address in hand; why the one before it failed */
-    struct loop_timer *timer; /* owned; of the address in hand, NULL for the last one */
-    char *host;               /* owned */
-    int port;
-    bool is_public_only; /* addresses of private networks are passed over */
-};
-
-/* What only a connection needs whose owner has let go while bytes were left to send. */
-struct conn_finishing {
-    struct list in_loop;
-    struct conn *conn;
-    struct loop_timer *tick;
-    size_t left;      /* bytes to send at the last tick */
-    int64_t until_ms; /* it is closed then, unless there is progress */
 };
 
 static void start_reading(struct conn *c);
@@ -91,20 +39,9 @@ static void unwatch_end(struct conn *c) {
 
 /* --- the end --- */
 
-static void free_opening(struct conn *c) {
-    struct conn_opening *o = c->opening;
-    if (!o)
-        return;
-    c->opening = NULL;
-    list_remove(&o->wait.link);
-    loop_timer_close(o->timer);
-    free(o->host);
-    free(o);
-}
-
-static void on_closed(uv_handle_t *h) {
+void conn_free(uv_handle_t *h) {
     struct conn *c = h->data;
-    free_opening(c); /* not before: the attempt under way ends with its handle */
+    opening_free(c); /* not before: the attempt under way ends with its handle */
     buf_destroy(&c->queue);
     free(c->in_flight);
     free(c->write);
@@ -124,18 +61,13 @@ static void drop(struct conn *c) {
         free(c->finishing);
         c->finishing = NULL;
     }
-    if (c->opening) {
-        list_remove(&c->opening->wait.link);
-        loop_timer_close(c->opening->timer);
-        c->opening->timer = NULL;
-    }
+    opening_stop(c);
     unwatch_end(c);
     if (!c->is_switching)
-        uv_close((uv_handle_t *)&c->tcp, on_closed);
+        uv_close((uv_handle_t *)&c->tcp, conn_free);
 }
 
-/* The connection is over, by the peer's will or by accident; the owner hears why and closes. */
-static void end(struct conn *c, enum status st, struct str why) {
+void conn_end(struct conn *c, enum status st, struct str why) {
     if (c->is_closing)
         return;
     uv_read_stop((uv_stream_t *)&c->tcp);
@@ -239,7 +171,7 @@ static void on_written(uv_write_t *w, int status) {
     if (c->is_closing)
         return;
     if (status < 0) {
-        end(c, ST_IO_FAILED, str_of(uv_strerror(status)));
+        conn_end(c, ST_IO_FAILED, str_of(uv_strerror(status)));
         return;
     }
     if (c->queue.len) {
@@ -445,7 +377,7 @@ static void read_encrypted(struct conn *c, struct str bytes) {
         if (r == TLS_AGAIN)
             return;
         if (r != TLS_OK) {
-            end(c, ST_IO_FAILED, tls_session_error(c->session));
+            conn_end(c, ST_IO_FAILED, tls_session_error(c->session));
             return;
         }
         c->is_open = true;
@@ -458,7 +390,7 @@ static void read_encrypted(struct conn *c, struct str bytes) {
         if (r == TLS_AGAIN)
             return;
         if (r != TLS_OK) {
-            end(c, r == TLS_CLOSED ? ST_OK : ST_IO_FAILED, tls_session_error(c->session));
+            conn_end(c, r == TLS_CLOSED ? ST_OK : ST_IO_FAILED, tls_session_error(c->session));
             return;
         }
         if (c->handlers)
@@ -472,13 +404,13 @@ static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *b) {
         return;
     if (n < 0) {
         if (n != UV_EOF)
-            end(c, ST_IO_FAILED, str_of(uv_strerror((int)n)));
+            conn_end(c, ST_IO_FAILED, str_of(uv_strerror((int)n)));
         else if (c->session)
             /* Anybody on the way can close a TCP connection; only the peer can say that it has said
              * all (RFC 8446, section 6.1). */
-            end(c, ST_IO_FAILED, STR("the connection was closed without TLS saying so"));
+            conn_end(c, ST_IO_FAILED, STR("the connection was closed without TLS saying so"));
         else
-            end(c, ST_OK, STR("the peer closed the connection"));
+            conn_end(c, ST_OK, STR("the peer closed the connection"));
         return;
     }
     struct str bytes = {b->base, (size_t)n};
@@ -493,7 +425,7 @@ static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *b) {
 static void start_reading(struct conn *c) {
     int rc = uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read);
     if (rc != 0)
-        end(c, ST_IO_FAILED, str_of(uv_strerror(rc)));
+        conn_end(c, ST_IO_FAILED, str_of(uv_strerror(rc)));
 }
 
 void conn_pause(struct conn *c) {
@@ -528,15 +460,15 @@ void conn_end_held(struct loop *l) {
             continue;
         unwatch_end(c);
         if (events[i].events & (EPOLLERR | EPOLLHUP))
-            end(c, ST_IO_FAILED, STR("the connection was reset"));
+            conn_end(c, ST_IO_FAILED, STR("the connection was reset"));
         else
-            end(c, c->session ? ST_IO_FAILED : ST_OK, STR("the peer closed the connection"));
+            conn_end(c, c->session ? ST_IO_FAILED : ST_OK, STR("the peer closed the connection"));
     }
 }
 
-/* --- opening --- */
+/* --- the beginning --- */
 
-static struct conn *conn_new(struct loop *l, struct tls_context *tls) {
+struct conn *conn_new(struct loop *l, struct tls_context *tls) {
     struct conn *c = xcalloc(1, sizeof *c);
     c->loop = l;
     c->tls = tls_ref(tls);
@@ -547,131 +479,27 @@ static struct conn *conn_new(struct loop *l, struct tls_context *tls) {
     return c;
 }
 
-static void try_address(struct conn *c);
-
-/* The handle of the address that failed is gone. */
-static void on_switched(uv_handle_t *h) {
-    struct conn *c = h->data;
-    c->is_switching = false;
-    if (c->is_closing) {
-        on_closed(h);
-        return;
-    }
-    int rc = uv_tcp_init(&c->loop->uv, &c->tcp);
-    assert(rc == 0);
-    c->tcp.data = c;
-    try_address(c);
-}
-
-/* The address in hand does not answer: on to the next, or the end. */
-static void try_next_address(struct conn *c, int error) {
-    struct conn_opening *o = c->opening;
-    loop_timer_close(o->timer);
-    o->timer = NULL;
-    if (++o->at >= o->to.n) {
-        if (error == NOT_PUBLIC)
-            end(c, ST_FORBIDDEN, STR("the address is not a public one"));
-        else
-            end(c, ST_UPSTREAM_FAILED, str_of(uv_strerror(error)));
-        return;
-    }
-    c->is_switching = true;
-    uv_close((uv_handle_t *)&c->tcp, on_switched);
-}
-
-static void on_attempt_over(void *arg) {
-    struct conn *c = arg;
-    try_next_address(c, c->opening->error);
-}
-
-static void on_connected(uv_connect_t *r, int status) {
-    struct conn *c = r->data;
-    struct conn_opening *o = c->opening;
-    if (c->is_closing || c->is_switching)
-        return; /* given up: the handle is on its way */
-    if (status < 0) {
-        try_next_address(c, status);
-        return;
-    }
-    if (o->at > 0)
-        names_prefer(c->loop, o->host, &o->to.at[o->at]);
+void conn_connected(struct conn *c, const char *server_name) {
     uv_tcp_nodelay(&c->tcp, 1);
     if (c->tls) {
-        c->session = tls_session_new(c->tls, o->host, emit_encrypted, c);
-        free_opening(c);
+        c->session = tls_session_new(c->tls, server_name, emit_encrypted, c);
         start_reading(c);
         if (!c->is_closing)
             (void)tls_session_handshake(c->session); /* says hello; answers come by reading */
         return;
     }
-    free_opening(c);
     c->is_open = true;
     c->handlers->on_open(c->owner);
     if (!c->is_closing && !c->is_paused)
         start_reading(c);
 }
 
-/* Begins with the address in hand. The last one has as long as the owner waits; the others have
- * ATTEMPT_MS, in which the first repetition of a lost packet would have come (RFC 6298, section 2). */
-static void try_address(struct conn *c) {
-    struct conn_opening *o = c->opening;
-    struct sockaddr_in6 a = o->to.at[o->at];
-    a.sin6_port = htons((uint16_t)o->port); /* where it stands in an IPv4 address too */
-    int rc = NOT_PUBLIC;
-    if (!o->is_public_only || address_is_public(&a))
-        rc = uv_tcp_connect(&o->connect, &c->tcp, (struct sockaddr *)&a, on_connected);
-    o->error = rc != 0 ? rc : UV_ETIMEDOUT;
-    if (rc != 0) /* told later, as all failures are */
-        o->timer = loop_timer_new(c->loop, 0, 0, on_attempt_over, c);
-    else if (o->at + 1 < o->to.n)
-        o->timer = loop_timer_new(c->loop, ATTEMPT_MS, 0, on_attempt_over, c);
-}
-
-_Static_assert(offsetof(struct sockaddr_in, sin_port) == offsetof(struct sockaddr_in6, sin6_port),
-               "try_address sets one for the other");
-
-static void on_addresses(void *arg, const struct name_addresses *found, int error) {
-    struct conn *c = arg;
-    if (error) {
-        end(c, ST_UPSTREAM_FAILED, str_of(uv_strerror(error)));
-        return;
-    }
-    c->opening->to = *found;
-    try_address(c);
-}
-
-static struct conn *begin(struct loop *l, const char *host, int port, struct tls_context *tls,
-                          bool is_public_only, const struct conn_handlers *handlers, void *owner) {
-    struct conn *c = conn_new(l, tls);
-    c->handlers = handlers;
-    c->owner = owner;
-    struct conn_opening *o = xcalloc(1, sizeof *o);
-    o->host = str_dup(str_of(host));
-    o->port = port;
-    o->is_public_only = is_public_only;
-    o->connect.data = c;
-    o->wait = (struct name_wait){.fn = on_addresses, .arg = c};
-    c->opening = o;
-    const struct name_addresses *known = NULL;
-    if (uv_ip4_addr(host, port, (struct sockaddr_in *)&o->to.at[0]) == 0 ||
-        uv_ip6_addr(host, port, &o->to.at[0]) == 0)
-        o->to.n = 1;
-    else if ((known = names_find(l, host, &o->wait)) != NULL)
-        o->to = *known;
-    if (o->to.n)
-        try_address(c);
-    return c;
-}
-
-struct conn *conn_connect(struct loop *l, const char *host, int port, struct tls_context *tls,
-                          const struct conn_handlers *handlers, void *owner) {
-    return begin(l, host, port, tls, false, handlers, owner);
-}
-
-struct conn *conn_connect_public(struct loop *l, const char *host, int port,
-                                 struct tls_context *tls, const struct conn_handlers *handlers,
-                                 void *owner) {
-    return begin(l, host, port, tls, true, handlers, owner);
+void conn_accepted(struct conn *c) {
+    uv_tcp_nodelay(&c->tcp, 1);
+    if (c->tls)
+        c->session = tls_session_new(c->tls, NULL, emit_encrypted, c);
+    else
+        c->is_open = true;
 }
 
 void conn_start(struct conn *c, const struct conn_handlers *handlers, void *owner) {
@@ -688,124 +516,4 @@ void conn_peer(const struct conn *c, char *out) {
         getnameinfo((struct sockaddr *)&a, (socklen_t)n, host, sizeof host, port, sizeof port,
                     NI_NUMERICHOST | NI_NUMERICSERV);
     snprintf(out, 64, a.ss_family == AF_INET6 ? "[%s]:%s" : "%s:%s", host, port);
-}
-
-/* --- listening --- */
-
-struct listener {
-    uv_tcp_t tcp;
-    struct loop *loop;
-    struct tls_context *tls; /* a reference */
-    void (*on_accept)(void *arg, struct conn *c);
-    void *arg;
-    int port;
-};
-
-static void on_connection(uv_stream_t *s, int status) {
-    struct listener *l = s->data;
-    if (status < 0)
-        return; /* the peer left before we looked, or no file handle is free; the next one may do */
-    struct conn *c = conn_new(l->loop, l->tls);
-    c->is_incoming = true;
-    if (uv_accept(s, (uv_stream_t *)&c->tcp) != 0) {
-        drop(c);
-        return;
-    }
-    uv_tcp_nodelay(&c->tcp, 1);
-    if (l->tls)
-        c->session = tls_session_new(l->tls, NULL, emit_encrypted, c);
-    else
-        c->is_open = true;
-    l->on_accept(l->arg, c);
-}
-
-static void free_listener(uv_handle_t *h) {
-    struct listener *l = h->data;
-    tls_unref(l->tls);
-    free(l);
-}
-
-static void free_addresses(struct addrinfo **found) {
-    if (*found)
-        freeaddrinfo(*found);
-}
-
-static enum status cannot_listen(struct problem *why, const char *host, int port,
-                                 const char *reason) {
-    char address[300];
-    snprintf(address, sizeof address, "%s:%d", host, port);
-    return problem_set(why, ST_IO_FAILED, str_of(address), "cannot listen on %s: %s", address,
-                       reason);
-}
-
-static void close_socket(const int *fd) {
-    if (*fd >= 0)
-        close(*fd);
-}
-
-/* A bound socket in *out, owned by the caller. */
-static enum status bind_address(const char *host, int port, bool is_shared, int *out,
-                                struct problem *why) {
-    char service[12];
-    snprintf(service, sizeof service, "%d", port);
-    CLEANUP(free_addresses) struct addrinfo *found = NULL;
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
-    int rc = getaddrinfo(host, service, &hints, &found);
-    if (rc != 0)
-        return cannot_listen(why, host, port, gai_strerror(rc));
-    CLEANUP(close_socket)
-    int fd = socket(found->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    int on = 1;
-    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
-        (is_shared && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) != 0) ||
-        bind(fd, found->ai_addr, found->ai_addrlen) != 0)
-        return cannot_listen(why, host, port, strerror(errno));
-    *out = fd;
-    fd = -1;
-    return ST_OK;
-}
-
-enum status listener_probe(const char *host, int port, struct problem *why) {
-    int fd = -1;
-    TRY(bind_address(host, port, false, &fd, why));
-    close(fd);
-    return ST_OK;
-}
-
-enum status listener_open(struct loop *loop, const char *host, int port, struct tls_context *tls,
-                          void (*on_accept)(void *arg, struct conn *c), void *arg,
-                          struct listener **out, struct problem *why) {
-    int fd = -1;
-    TRY(bind_address(host, port, true, &fd, why));
-    struct sockaddr_storage bound;
-    socklen_t n = sizeof bound;
-    getsockname(fd, (struct sockaddr *)&bound, &n);
-    struct listener *l = xcalloc(1, sizeof *l);
-    l->loop = loop;
-    l->tls = tls_ref(tls);
-    l->on_accept = on_accept;
-    l->arg = arg;
-    /* NOLINTNEXTLINE(clang-analyzer-core.*): written by getsockname under another type */
-    l->port = ntohs(bound.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&bound)->sin6_port
-                                                : ((struct sockaddr_in *)&bound)->sin_port);
-    uv_tcp_init(&loop->uv, &l->tcp);
-    l->tcp.data = l;
-    int rc = uv_tcp_open(&l->tcp, fd);
-    if (rc == 0)
-        rc = uv_listen((uv_stream_t *)&l->tcp, BACKLOG, on_connection);
-    if (rc != 0) {
-        listener_close(l);
-        return cannot_listen(why, host, port, uv_strerror(rc));
-    }
-    *out = l;
-    return ST_OK;
-}
-
-int listener_port(const struct listener *l) {
-    return l->port;
-}
-
-void listener_close(struct listener *l) {
-    if (l)
-        uv_close((uv_handle_t *)&l->tcp, free_listener);
 }
