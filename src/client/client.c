@@ -229,7 +229,7 @@ static void parse(struct link *k, struct str in) {
             /* Given back first: the next request of this turn may use it at once. Bytes beyond the
              * end are nobody's answer, and after an answer to half a request the other half is
              * still to come. */
-            give_back(k, k->reader.head.keep_alive && in.n == 0 && conn_queued(k->conn) == 0);
+            give_back(k, k->reader.head.keep_alive && in.n == 0 && conn_unsent(k->conn) == 0);
             handlers->on_body(user, held.p ? held : STR(""), true);
             return;
         }

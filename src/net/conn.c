@@ -19,6 +19,8 @@ enum {
 
 static void start_reading(struct conn *c);
 static void flush(struct conn *c);
+static size_t posted(const struct conn *c);
+static void forget_posted(struct conn *c);
 
 /* --- connections that are held: not read, but watched for their end --- */
 
@@ -53,6 +55,7 @@ void conn_free(uv_handle_t *h) {
 static void drop(struct conn *c) {
     if (c->is_closing)
         return;
+    forget_posted(c);
     c->is_closing = true;
     c->handlers = NULL;
     if (c->finishing) {
@@ -90,14 +93,13 @@ void conn_reset(struct conn *c) {
     drop(c);
 }
 
-/* Bytes that the kernel has not taken yet. */
-static size_t unsent(const struct conn *c) {
-    return c->queue.len + uv_stream_get_write_queue_size((const uv_stream_t *)&c->tcp);
+size_t conn_unsent(const struct conn *c) {
+    return posted(c) + c->queue.len + uv_stream_get_write_queue_size((const uv_stream_t *)&c->tcp);
 }
 
 static void on_finish_tick(void *arg) {
     struct conn_finishing *f = arg;
-    size_t left = unsent(f->conn);
+    size_t left = conn_unsent(f->conn);
     if (left != f->left) {
         f->left = left;
         f->until_ms = loop_now_ms(f->conn->loop) + (left ? LAST_BYTES_MS : LINGER_MS);
@@ -118,6 +120,7 @@ static void finish_now(struct conn *c) {
     c->is_shut = true;
     if (c->session) {
         tls_session_shutdown(c->session);
+        conn_push(c);
         if (c->n_in_flight || c->queue.len) { /* goodbye had to wait */
             c->is_shut = false;
             return;
@@ -137,11 +140,12 @@ void conn_finish(struct conn *c) {
         drop(c);
         return;
     }
+    conn_push(c);
     c->is_finishing = true;
     c->handlers = NULL;
     struct conn_finishing *f = xcalloc(1, sizeof *f);
     f->conn = c;
-    f->left = unsent(c);
+    f->left = conn_unsent(c);
     f->until_ms = loop_now_ms(c->loop) + (f->left ? LAST_BYTES_MS : LINGER_MS);
     f->tick = loop_timer_new(c->loop, FINISH_TICK_MS, FINISH_TICK_MS, on_finish_tick, f);
     list_append(&c->loop->finishing, &f->in_loop);
@@ -224,32 +228,16 @@ static size_t length_of(const struct iovec *iov, int n) {
     return total;
 }
 
-/* Copies the pieces into the loop's gather_buffer, one behind the other; their length, 0 when they are
- * too long. */
-static size_t gather(struct loop *l, const struct iovec *iov, int n) {
-    size_t total = length_of(iov, n);
-    char *at = l->gather_buffer;
-    if (total > GATHER_SIZE)
-        return 0;
+static void copy_pieces(char *to, const struct iovec *iov, int n) {
     for (int i = 0; i < n; i++) {
-        memcpy(at, iov[i].iov_base, iov[i].iov_len);
-        at += iov[i].iov_len;
+        memcpy(to, iov[i].iov_base, iov[i].iov_len);
+        to += iov[i].iov_len;
     }
-    return total;
 }
 
-/* Sends as they are, without TLS. */
-static void write_raw(struct conn *c, const struct iovec *iov, int n) {
-    size_t total = length_of(iov, n), sent = 0;
-    c->n_written += total;
-    struct iovec one;
-    /* Short pieces are gathered: the kernel takes one buffer in less time than it takes to walk a list
-     * of them. */
-    if (n > 1 && gather(c->loop, iov, n) > 0) {
-        one = (struct iovec){c->loop->gather_buffer, total};
-        iov = &one;
-        n = 1;
-    }
+/* Of bytes that the kernel is offered now, queues those that it does not take. */
+static void send_or_queue(struct conn *c, const struct iovec *iov, int n, size_t total) {
+    size_t sent = 0;
     if (c->n_in_flight == 0 && c->queue.len == 0) {
         ssize_t rc = send_now(c, iov, n);
         if (LIKELY(rc == (ssize_t)total))
@@ -277,48 +265,88 @@ static void write_raw(struct conn *c, const struct iovec *iov, int n) {
     }
 }
 
-static void send_record(struct conn *c, struct str bytes) {
+static struct outbox_entry *entry_of(struct conn *c) {
+    return c->posted ? &c->loop->outbox.entries[c->posted - 1] : NULL;
+}
+
+/* Bytes that stand in the outbox. */
+static size_t posted(const struct conn *c) {
+    return c->posted ? c->loop->outbox.entries[c->posted - 1].n : 0;
+}
+
+/* The bytes will not be sent. */
+static void forget_posted(struct conn *c) {
+    if (!c->posted)
+        return;
+    c->n_written -= posted(c);
+    entry_of(c)->conn = NULL;
+    c->posted = 0;
+}
+
+void conn_push(struct conn *c) {
+    struct outbox_entry *e = entry_of(c);
+    if (!e)
+        return;
+    struct iovec bytes = {c->loop->outbox.bytes + e->at, e->n};
+    e->conn = NULL;
+    c->posted = 0;
+    send_or_queue(c, &bytes, 1, e->n);
+}
+
+void conn_send_posted(struct loop *l) {
+    struct outbox *o = &l->outbox;
+    for (int i = 0; i < o->n; i++) {
+        if (o->entries[i].conn)
+            conn_push(o->entries[i].conn);
+    }
+    o->n = 0;
+    o->n_bytes = 0;
+}
+
+/* Adds bytes to the outbox, behind those of this connection that are there. */
+static void post(struct conn *c, const struct iovec *iov, int n, size_t total) {
+    struct outbox *o = &c->loop->outbox;
+    if (c->posted && c->posted != o->n)
+        conn_push(c); /* others stand behind it */
+    if (o->n_bytes + total > OUTBOX_BYTES || (!c->posted && o->n == OUTBOX_ENTRIES))
+        conn_send_posted(c->loop);
+    if (!c->posted) {
+        o->entries[o->n++] = (struct outbox_entry){.conn = c, .at = o->n_bytes};
+        c->posted = o->n;
+    }
+    copy_pieces(o->bytes + o->n_bytes, iov, n);
+    o->n_bytes += total;
+    entry_of(c)->n += total;
+}
+
+/* Sends as they are, without TLS. */
+static void write_raw(struct conn *c, const struct iovec *iov, int n) {
+    size_t total = length_of(iov, n);
+    c->n_written += total;
+    if (total <= OUTBOX_PIECE_MAX && c->n_in_flight == 0 && c->queue.len == 0) {
+        post(c, iov, n, total);
+        return;
+    }
+    conn_push(c);
+    send_or_queue(c, iov, n, total);
+}
+
+static void emit_encrypted(void *arg, struct str bytes) {
+    struct conn *c = arg;
     struct iovec iov = {(char *)(uintptr_t)bytes.p, bytes.n};
-    if (bytes.n && !c->is_closing)
+    if (!c->is_closing)
         write_raw(c, &iov, 1);
 }
 
-static void send_gathered(struct conn *c) {
-    struct loop *l = c->loop;
-    struct str all = {l->sealed_buffer, l->n_sealed};
-    l->n_sealed = 0;
-    send_record(c, all);
-}
-
-/* What OpenSSL has encrypted: at once, or with the other records of the write in hand. */
-static void emit_encrypted(void *arg, struct str bytes) {
-    struct conn *c = arg;
-    struct loop *l = c->loop;
-    if (l->sealing != c) {
-        send_record(c, bytes);
-        return;
-    }
-    if (l->n_sealed + bytes.n > SEALED_SIZE)
-        send_gathered(c);
-    assert(bytes.n <= SEALED_SIZE); /* a record is shorter */
-    memcpy(l->sealed_buffer + l->n_sealed, bytes.p, bytes.n);
-    l->n_sealed += bytes.n;
-}
-
-/* An answer's head and a short body become one record, and all its records leave in one call of the
- * kernel: each record costs its encryption a fixed part, and each call wakes the peer. */
+/* An answer's head and a short body become one record: each costs its encryption a fixed part. */
 static void write_encrypted(struct conn *c, const struct iovec *iov, int n) {
-    struct loop *l = c->loop;
-    struct iovec one;
-    if (n > 1 && (one.iov_len = gather(l, iov, n)) > 0) {
-        one.iov_base = l->gather_buffer;
+    struct iovec one = {c->loop->record_buffer, length_of(iov, n)};
+    if (n > 1 && one.iov_len <= RECORD_SIZE) {
+        copy_pieces(c->loop->record_buffer, iov, n);
         iov = &one;
         n = 1;
     }
-    l->sealing = c;
     (void)tls_session_write(c->session, iov, n); /* a failed session ends by its reading side */
-    l->sealing = NULL;
-    send_gathered(c);
 }
 
 size_t conn_write(struct conn *c, const struct iovec *iov, int n) {
@@ -337,7 +365,7 @@ bool conn_is_open(const struct conn *c) {
 }
 
 uint64_t conn_sent(const struct conn *c) {
-    return c->n_written - c->queue.len - uv_stream_get_write_queue_size((uv_stream_t *)&c->tcp);
+    return c->n_written - conn_unsent(c);
 }
 
 uint64_t conn_unconfirmed(const struct conn *c) {

@@ -16,7 +16,7 @@ struct conn_handlers {
     void (*on_open)(void *owner);
     /* Bytes, with CONN_SLACK readable bytes behind them; gone after the call. */
     void (*on_data)(void *owner, struct str bytes);
-    /* Everything queued has been handed to the kernel. Only after a conn_write had to queue. */
+    /* Everything queued has been handed to the kernel. Only after bytes had to be queued. */
     void (*on_drained)(void *owner);
     /* ST_OK: the peer closed its side, and with TLS said so. Else why the connection failed; `why`
      * says more. The owner closes. */
@@ -43,17 +43,24 @@ struct conn *conn_connect_public(struct loop *l, const char *host, int port,
 void conn_start(struct conn *c, const struct conn_handlers *handlers, void *owner);
 
 /*
- * Writes what the kernel takes at once and queues a copy of the rest. The bytes left in the queue:
- * the owner stops its source when they are too many and goes on at on_drained. A failed connection
- * swallows the bytes; on_end tells.
+ * Writes: up to 16 KiB at the end of the loop's turn, together with what other connections have to
+ * write; more at once. What the kernel does not take is queued. Returns the bytes in the queue: the owner
+ * stops its source when they are too many and goes on at on_drained. A failed connection swallows the
+ * bytes; on_end tells.
  */
 size_t conn_write(struct conn *c, const struct iovec *iov, int n);
+
+/* Offers the kernel at once what waits for the end of the turn. */
+void conn_push(struct conn *c);
 
 /* Whether it stands: on_open has come, or, for an accepted connection without TLS, will not come. */
 bool conn_is_open(const struct conn *c);
 
-/* Bytes in the queue. */
+/* Bytes in the queue: the kernel had no room for them. */
 size_t conn_queued(const struct conn *c);
+
+/* Those, and what waits for the end of the turn: all that the kernel has not taken. */
+size_t conn_unsent(const struct conn *c);
 
 /* Bytes that the kernel has taken since the connection began: it grows while the peer reads. */
 uint64_t conn_sent(const struct conn *c);
@@ -80,7 +87,8 @@ void conn_pause(struct conn *c);
 void conn_hold(struct conn *c);
 void conn_resume(struct conn *c);
 
-/* Ends it at once; queued bytes are dropped. The pointer is dead after this. */
+/* Ends it at once; what the kernel has not taken (conn_unsent) is dropped. The pointer is dead after
+ * this. */
 void conn_close(struct conn *c);
 
 /* The same with a reset, so that the peer cannot take what it has for all there was. */

@@ -21,7 +21,8 @@ struct conn {
     struct buf queue;            /* bytes to send after those in flight */
     char *in_flight;             /* owned by the pending write; NULL when there is none */
     size_t n_in_flight;
-    uint64_t n_written; /* bytes handed to us, sent or queued */
+    int posted;         /* its entry in the outbox, counted from 1; 0: none */
+    uint64_t n_written; /* bytes handed to us, sent or not */
     uv_write_t *write;  /* allocated with the first byte that has to wait */
     struct conn_opening *opening;
     struct conn_finishing *finishing; /* owned; NULL until conn_finish */

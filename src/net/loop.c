@@ -131,6 +131,24 @@ static void on_held(uv_poll_t *p, int status, int events) {
     conn_end_held(p->data);
 }
 
+/* Behind the events of a turn, and once more before the loop waits: timers come between. */
+static void on_events_done(uv_check_t *h) {
+    conn_send_posted(h->data);
+}
+
+static void on_waiting(uv_prepare_t *h) {
+    conn_send_posted(h->data);
+}
+
+static void watch_turns(struct loop *l) {
+    uv_check_init(&l->uv, &l->after_events);
+    l->after_events.data = l;
+    uv_check_start(&l->after_events, on_events_done);
+    uv_prepare_init(&l->uv, &l->before_waiting);
+    l->before_waiting.data = l;
+    uv_prepare_start(&l->before_waiting, on_waiting);
+}
+
 struct loop *loop_new(void) {
     signal(SIGPIPE, SIG_IGN); /* the write that finds its peer gone reports it */
     struct loop *l = xcalloc(1, sizeof *l);
@@ -148,6 +166,7 @@ struct loop *loop_new(void) {
     assert(rc == 0);
     l->wake_poll.data = l;
     uv_poll_start(&l->wake_poll, UV_READABLE, on_wake);
+    watch_turns(l);
     uv_timer_init(&l->uv, &l->tick);
     l->tick.data = l;
     uv_timer_start(&l->tick, on_tick, DEADLINE_TICK_MS, DEADLINE_TICK_MS);

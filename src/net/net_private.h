@@ -12,11 +12,28 @@
  * The slack behind lets parsers read past the end. */
 enum { READ_SIZE = 65536, READ_SLACK = 64 };
 
-/* GATHER_SIZE: what one TLS record can hold (RFC 8446, section 5.1). SEALED_SIZE: some records, each with
- * what encryption adds. */
-enum { GATHER_SIZE = 16384, SEALED_SIZE = 65536 + 4096 };
+enum { RECORD_SIZE = 16384 }; /* what one TLS record can hold (RFC 8446, section 5.1) */
 
-struct conn;
+/*
+ * What connections have to send when the loop's turn ends. A turn serves all who have something to be
+ * read; their answers, and the requests that they lead to, go out together behind that. So the
+ * processor runs the same code for one connection after the other, and whoever receives wakes up
+ * once for all (docs/performance.md has what that saves). A connection that is alone in a turn waits for
+ * nobody, and in a crowd the first one waits for at most OUTBOX_ENTRIES others.
+ */
+enum { OUTBOX_ENTRIES = 32, OUTBOX_BYTES = 65536, OUTBOX_PIECE_MAX = RECORD_SIZE + 1024 };
+
+struct outbox_entry {
+    struct conn *conn; /* NULL once it has been sent, or closed */
+    size_t at, n;      /* its bytes */
+};
+
+struct outbox {
+    struct outbox_entry entries[OUTBOX_ENTRIES];
+    int n;
+    size_t n_bytes;
+    char bytes[OUTBOX_BYTES];
+};
 
 struct loop_message {
     struct loop_message *next;
@@ -50,13 +67,16 @@ struct loop {
     pthread_mutex_t lock; /* guards the messages and is_stopping: they come from other threads */
     struct loop_message *first, **last;
     bool is_stopping;
+    uv_prepare_t before_waiting;
+    uv_check_t after_events;
+    struct outbox outbox;
     char read_buffer[READ_SIZE + READ_SLACK];
-    char gather_buffer[GATHER_SIZE];
     char tls_buffer[READ_SIZE + READ_SLACK]; /* decrypted bytes, likewise */
-    struct conn *sealing; /* whose write is being encrypted; NULL between writes */
-    size_t n_sealed;
-    char sealed_buffer[SEALED_SIZE]; /* its records, until they are sent together */
+    char record_buffer[RECORD_SIZE];         /* bytes to be encrypted */
 };
+
+/* Sends what stands in the outbox. */
+void conn_send_posted(struct loop *l);
 
 /* Drops the finishing connections that have sent everything, or all of them; true while one still has
  * bytes. */

@@ -133,6 +133,7 @@ static void lose(struct exchange *x) {
 }
 
 void exchange_abort(struct exchange *x) {
+    conn_push(x->conn); /* what there was of the answer */
     release(x, x->ends_with_connection ? conn_reset : conn_close);
 }
 
