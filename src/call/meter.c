@@ -1,6 +1,5 @@
 #include "call/meter.h"
 
-#include "admit/reservation.h"
 #include "tokens/utf8.h"
 
 void meter_init(struct meter *m, enum operation op, bool is_stream, bool must_strip) {
@@ -18,45 +17,6 @@ void meter_destroy(struct meter *m) {
 }
 
 /* --- usage --- */
-
-/* What is no count of tokens is as good as absent; sums of what is beyond any count could wrap. */
-static void read_count(struct json_value v, int64_t *out) {
-    int64_t n;
-    if (json_i64(v, &n) && n >= 0 && n <= RESERVATION_TOKENS_MAX)
-        *out = n;
-}
-
-/* {"cached_tokens": 1024} and {"reasoning_tokens": 0} */
-static void read_details(struct json_value details, struct str name, int64_t *out) {
-    struct json_value v;
-    if (json_get(details, name, &v))
-        read_count(v, out);
-}
-
-bool usage_read(struct json_value v, struct usage *out) {
-    struct usage u = {-1, -1, -1, -1};
-    struct json_iter it;
-    struct str key;
-    if (json_type(v) != JSON_OBJECT)
-        return false;
-    json_fields(&it, v);
-    while (json_next_field(&it, &key, &v)) {
-        if (str_eq(key, STR("prompt_tokens")) || str_eq(key, STR("input_tokens")))
-            read_count(v, &u.prompt);
-        else if (str_eq(key, STR("completion_tokens")) || str_eq(key, STR("output_tokens")))
-            read_count(v, &u.output);
-        else if (str_eq(key, STR("prompt_tokens_details")) ||
-                 str_eq(key, STR("input_tokens_details")))
-            read_details(v, STR("cached_tokens"), &u.cached);
-        else if (str_eq(key, STR("completion_tokens_details")) ||
-                 str_eq(key, STR("output_tokens_details")))
-            read_details(v, STR("reasoning_tokens"), &u.reasoning);
-    }
-    if (u.prompt < 0 && u.output < 0)
-        return false;
-    *out = u;
-    return true;
-}
 
 /* Of each number the last one that was said holds. */
 static void keep_usage(struct meter *m, const struct usage *u) {
@@ -306,25 +266,13 @@ static int depth_at_end(struct str rest) {
     return depth;
 }
 
-/* The bytes of the object that begins a text of numbers and objects of numbers, as usage is. */
-static size_t object_length(struct str s) {
-    int depth = 0;
-    for (size_t i = 0; i < s.n; i++) {
-        depth += s.p[i] == '{';
-        depth -= s.p[i] == '}';
-        if (depth == 0)
-            return i + 1;
-    }
-    return 0;
-}
-
 /*
  * Finds the root's member `"usage": {...}` from the end of the text, where servers write it, without
  * reading the rest. A quote inside a string is escaped, so `"usage"` with both quotes is a string of
  * its own; with a colon behind it is a name; and what follows the object tells whether it belongs to
  * the root. Anything less certain is left to the full parse.
  */
-static bool find_usage_at_end(struct meter *m, struct json_doc *doc, struct str text) {
+static bool find_usage_at_end(struct meter *m, struct str text) {
     const char *found = NULL;
     while (text.n && (text.p[text.n - 1] == '\n' || text.p[text.n - 1] == '\r'))
         text.n--;
@@ -342,11 +290,9 @@ static bool find_usage_at_end(struct meter *m, struct json_doc *doc, struct str 
     if (rest.n < 2 || rest.p[0] != ':')
         return false;
     rest = str_trim(str_skip(rest, 1));
-    size_t n = rest.n && rest.p[0] == '{' ? object_length(rest) : 0;
-    struct json_value v;
     struct usage u;
-    if (n == 0 || depth_at_end(str_skip(rest, n)) != -1 ||
-        json_parse(doc, rest.p, n, &v, NULL) != ST_OK || !usage_read(v, &u))
+    size_t n;
+    if (!usage_scan(rest, &u, &n) || depth_at_end(str_skip(rest, n)) != -1)
         return false;
     m->usage = u;
     m->has_usage = true;
@@ -356,7 +302,7 @@ static bool find_usage_at_end(struct meter *m, struct json_doc *doc, struct str 
 static void read_whole(struct meter *m, struct json_doc *doc, struct str text) {
     struct json_value root;
     m->has_finished = true;
-    if (find_usage_at_end(m, doc, text) || m->is_tail_only)
+    if (find_usage_at_end(m, text) || m->is_tail_only)
         return;
     if (json_parse(doc, text.p, text.n, &root, NULL) != ST_OK)
         return;

@@ -3,13 +3,9 @@
 #define CALL_METER_H
 
 #include "call/route.h"
+#include "call/usage.h"
 #include "http/sse.h"
 #include "json/json.h"
-
-/* What a backend says it did; absent numbers are -1. */
-struct usage {
-    int64_t prompt, cached, output, reasoning;
-};
 
 /*
  * Two ways to read. A stream is cut into events, each is parsed; the events pass as they are but for
@@ -68,8 +64,5 @@ struct meter_out {
  */
 bool meter_take(struct meter *m, struct json_doc *doc, struct str *in, bool is_last,
                 struct meter_out *out);
-
-/* Reads a usage object of any of the interfaces; false when it is none. */
-bool usage_read(struct json_value v, struct usage *out);
 
 #endif
