@@ -46,11 +46,31 @@ char *buf_grow(struct buf *b, size_t n, size_t slack) {
     return b->p + b->len;
 }
 
+/* How many bits a number above 0 has tells how many digits, but for one. */
 static size_t digits_of(uint64_t v) {
-    size_t n = 1;
-    for (; v >= 10000; v /= 10000)
-        n += 4;
-    return n + (v >= 10) + (v >= 100) + (v >= 1000);
+    static const uint64_t powers[] = {1,
+                                      10,
+                                      100,
+                                      1000,
+                                      10000,
+                                      100000,
+                                      1000000,
+                                      10000000,
+                                      100000000,
+                                      1000000000,
+                                      10000000000,
+                                      100000000000,
+                                      1000000000000,
+                                      10000000000000,
+                                      100000000000000,
+                                      1000000000000000,
+                                      10000000000000000,
+                                      100000000000000000,
+                                      1000000000000000000,
+                                      10000000000000000000u};
+    size_t bits = (size_t)(64 - __builtin_clzll(v | 1));
+    size_t n = bits * 1233 >> 12; /* 1233 / 4096 is log10(2) and a ten-thousandth more */
+    return n + (v >= powers[n]);
 }
 
 size_t u64_format(uint64_t v, char *out) {

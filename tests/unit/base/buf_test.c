@@ -34,6 +34,25 @@ static void holds_what_was_put_in_order(void **state) {
     buf_destroy(&b);
 }
 
+static void writes_numbers_of_every_length(void **state) {
+    (void)state;
+    uint64_t power = 1;
+    for (int i = 0; i < 20; i++, power *= 10) {
+        for (uint64_t v = power - 2; v != power + 2; v++) {
+            char made[20], wanted[24];
+            size_t n = u64_format(v, made);
+            snprintf(wanted, sizeof wanted, "%llu", (unsigned long long)v);
+            assert_true(str_eq((struct str){made, n}, str_of(wanted)));
+        }
+    }
+    for (int bits = 0; bits < 64; bits++) {
+        char made[20], wanted[24];
+        size_t n = u64_format(UINT64_MAX >> bits, made);
+        snprintf(wanted, sizeof wanted, "%llu", (unsigned long long)(UINT64_MAX >> bits));
+        assert_true(str_eq((struct str){made, n}, str_of(wanted)));
+    }
+}
+
 static void fills_to_its_ceiling_and_says_when_something_did_not_fit(void **state) {
     (void)state;
     struct buf b;
@@ -102,6 +121,7 @@ static void never_passes_its_ceiling_whatever_is_put(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(holds_what_was_put_in_order),
+        cmocka_unit_test(writes_numbers_of_every_length),
         cmocka_unit_test(fills_to_its_ceiling_and_says_when_something_did_not_fit),
         cmocka_unit_test(slack_is_there_but_does_not_count),
         cmocka_unit_test(never_passes_its_ceiling_whatever_is_put),
