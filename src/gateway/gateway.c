@@ -1,11 +1,9 @@
 #include "gateway/gateway.h"
 
-#include "call/call.h"
 #include "gateway/counting.h"
 #include "gateway/gateway_private.h"
 #include "os/os.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 
 enum {
@@ -16,47 +14,6 @@ enum {
     LOG_FLUSH_MS = 100,
     SPARE_CALLS = 128,
     BACKEND_IDLE_MS = 4000, /* below the 5 s after which uvicorn, and so vLLM, closes */
-    /* Of one prompt that is counted on another thread: 20 ms of prose. No model takes more. */
-    APART_BUDGET = 4 << 20,
-};
-
-struct gateway {
-    struct loop *loop;
-    struct gateway_settings settings;
-    struct server *server;
-    struct lease *lease;
-    struct json_doc *doc;
-    struct prompt_counters *counters; /* owned; of this loop's prompts */
-    const void *counted_last;         /* whose prompt was counted apart last; only compared */
-    struct list uncounted; /* of struct gateway_call.in_uncounted; the first is being done */
-    struct balance_rng rng;
-    const struct call_guard *guard; /* borrowed, may be NULL */
-    struct log *log;
-    struct buf lines; /* of the access log, waiting to be handed over */
-    struct loop_timer *flush_timer, *grace_timer;
-    struct list calls; /* of struct gateway_call.in_gateway */
-    struct list spare; /* ended calls, to be used again: their memory is warm */
-    int n_spare;
-    struct shelf shelf;         /* memory for heads of requests to backends, and of their answers */
-    int64_t wall_minus_mono_us; /* what the wall clock has over the monotonic one, now and then */
-    struct metrics_shard metrics;
-    struct prompt_lookups lookups; /* of `counters` that are in the metrics */
-    void (*drained)(void *arg);
-    void *drained_arg;
-};
-
-/* A call and the two connections that it joins. */
-struct gateway_call {
-    struct list in_gateway;
-    struct gateway *gateway;
-    struct lease *lease;
-    struct exchange *exchange;       /* NULL once the client is gone */
-    struct client_request *upstream; /* NULL while there is none */
-    bool is_paused, has_begun;       /* begun: the answer's head was handed to the server */
-    struct list in_uncounted;        /* while its prompt is to be counted apart */
-    struct count_job *job;           /* while it is being counted */
-    char client[64];
-    struct call call;
 };
 
 static const struct client_handlers upstream_handlers;
@@ -92,26 +49,10 @@ static void set_wall_clock(struct gateway *g) {
     g->wall_minus_mono_us = os_wall_us() - os_now_ns() / NS_PER_US;
 }
 
-static void add_lookups(struct gateway *g, const struct prompt_lookups *l) {
-    metric_add(&g->metrics.texts, l->texts);
-    metric_add(&g->metrics.texts_found, l->texts_found);
-    metric_add(&g->metrics.places, l->places);
-    metric_add(&g->metrics.places_found, l->places_found);
-}
-
-/* What counters looked up since `before`, which becomes now. */
-static struct prompt_lookups lookups_since(const struct prompt_counters *c,
-                                           struct prompt_lookups *before) {
-    struct prompt_lookups now = prompt_counters_lookups(c), old = *before;
-    *before = now;
-    return (struct prompt_lookups){now.texts - old.texts, now.texts_found - old.texts_found,
-                                   now.places - old.places, now.places_found - old.places_found};
-}
-
 static void on_flush(void *arg) {
     struct gateway *g = arg;
-    struct prompt_lookups new_ones = lookups_since(g->counters, &g->lookups);
-    add_lookups(g, &new_ones);
+    struct prompt_lookups new_ones = apart_lookups_since(g->counters, &g->lookups);
+    apart_add_lookups(g, &new_ones);
     gateway_flush_log(g);
     if (g->log)
         metric_add_own(&g->metrics.log_lost, log_take_lost(g->log));
@@ -244,148 +185,6 @@ static void let_go_of_upstream(struct gateway_call *gc) {
     gc->upstream = NULL;
 }
 
-/* --- prompts that are counted apart --- */
-
-/* One at a time for each loop, so that none can fill the pool of threads. */
-struct count_job {
-    struct gateway_call *call; /* NULL when the gateway is gone */
-    struct gateway *gateway;
-    struct counting *counting;
-    struct prompt_lookups lookups;
-    enum status st;
-    struct problem why;
-    pthread_mutex_t lock;
-    pthread_cond_t is_done_changed;
-    bool is_done; /* under the lock: the thread has let go of the call */
-};
-
-static void perform(struct gateway_call *gc, enum call_action action);
-
-/* Loops come first: a thread of the pool that has counted gives way to them from then on. */
-static void give_way(void) {
-    enum { STEPS = 15 };
-    static _Thread_local bool has_given_way;
-    if (!has_given_way)
-        os_thread_give_way(STEPS);
-    has_given_way = true;
-}
-
-static void count_work(void *arg) {
-    struct count_job *j = arg;
-    give_way();
-    struct gateway_call *gc = j->call;
-    struct prompt_counters *counters = counting_borrow(j->counting);
-    struct prompt_lookups before = prompt_counters_lookups(counters);
-    struct call_env env = {
-        .view = gc->lease->plan->view,
-        .vocabularies = gc->lease->plan->vocabularies,
-        .clock = &os_clock,
-        .doc = json_doc_new(),
-        .counters = counters,
-        .prefixes = counting_prefixes(j->counting),
-        .prompt_budget = APART_BUDGET,
-    };
-    problem_clear(&j->why);
-    j->st = call_count(&gc->call, &env, &j->why);
-    json_doc_free(env.doc);
-    j->lookups = lookups_since(counters, &before);
-    counting_give_back(j->counting, counters);
-    pthread_mutex_lock(&j->lock);
-    j->is_done = true;
-    pthread_cond_signal(&j->is_done_changed);
-    pthread_mutex_unlock(&j->lock);
-}
-
-static void free_job(struct count_job *j) {
-    pthread_mutex_destroy(&j->lock);
-    pthread_cond_destroy(&j->is_done_changed);
-    free(j);
-}
-
-static void count_done(void *arg);
-
-/* The next whose prompt is counted, now the first of those that wait: one of another account than the last
- * one's, if there is any, so that whoever sends many long prompts waits for himself. */
-static struct gateway_call *next_uncounted(struct gateway *g) {
-    LIST_EACH (&g->uncounted, it) {
-        struct gateway_call *gc = CONTAINER_OF(it, struct gateway_call, in_uncounted);
-        if (gc->call.account == g->counted_last)
-            continue;
-        list_remove(&gc->in_uncounted);
-        list_append(g->uncounted.next, &gc->in_uncounted);
-        return gc;
-    }
-    return CONTAINER_OF(g->uncounted.next, struct gateway_call, in_uncounted);
-}
-
-static void count_first(struct gateway *g) {
-    if (list_is_empty(&g->uncounted))
-        return;
-    struct gateway_call *gc = next_uncounted(g);
-    g->counted_last = gc->call.account;
-    struct count_job *j = xcalloc(1, sizeof *j);
-    *j = (struct count_job){.call = gc, .gateway = g, .counting = g->settings.counting};
-    pthread_mutex_init(&j->lock, NULL);
-    pthread_cond_init(&j->is_done_changed, NULL);
-    gc->job = j;
-    metric_add(&g->metrics.prompts_apart, 1);
-    loop_work(g->loop, count_work, count_done, j);
-}
-
-static void count_done(void *arg) {
-    struct count_job *j = arg;
-    struct gateway_call *gc = j->call;
-    if (!gc) {
-        free_job(j);
-        return;
-    }
-    struct gateway *g = j->gateway;
-    enum status st = j->st;
-    struct problem why = j->why;
-    add_lookups(g, &j->lookups);
-    free_job(j);
-    gc->job = NULL;
-    list_remove(&gc->in_uncounted);
-    count_first(g);
-    if (!gc->exchange) {
-        end(gc);
-        return;
-    }
-    struct call_env env = env_of(gc);
-    perform(gc, call_counted(&gc->call, &env, exchange_head(gc->exchange), st, &why));
-}
-
-static void count_apart(struct gateway_call *gc) {
-    struct gateway *g = gc->gateway;
-    bool is_first = list_is_empty(&g->uncounted);
-    list_append(&g->uncounted, &gc->in_uncounted);
-    if (is_first)
-        count_first(g);
-}
-
-/* The call ends before its prompt was counted. False while a thread is at it: then it ends by itself
- * as soon as that is done. */
-static bool leave_uncounted(struct gateway_call *gc) {
-    if (gc->job)
-        return false;
-    list_remove(&gc->in_uncounted);
-    return true;
-}
-
-/* Waits for the thread that counts, and forgets what it found. */
-static void stop_counting(struct gateway *g) {
-    if (list_is_empty(&g->uncounted))
-        return;
-    struct gateway_call *gc = CONTAINER_OF(g->uncounted.next, struct gateway_call, in_uncounted);
-    struct count_job *j = gc->job;
-    pthread_mutex_lock(&j->lock);
-    while (!j->is_done)
-        pthread_cond_wait(&j->is_done_changed, &j->lock);
-    pthread_mutex_unlock(&j->lock);
-    j->call = NULL;
-    gc->job = NULL;
-}
-
 /* Carries out an action; a backend without a free connection makes the call think again. */
 static void perform(struct gateway_call *gc, enum call_action action) {
     struct call *c = &gc->call;
@@ -402,7 +201,7 @@ static void perform(struct gateway_call *gc, enum call_action action) {
     }
     switch (action) {
     case CALL_COUNT:
-        count_apart(gc);
+        apart_count(gc);
         break;
     case CALL_REPLY:
         let_go_of_upstream(gc);
@@ -420,6 +219,15 @@ static void perform(struct gateway_call *gc, enum call_action action) {
     case CALL_SEND:
         break;
     }
+}
+
+void gateway_counted(struct gateway_call *gc, enum status st, const struct problem *why) {
+    if (!gc->exchange) {
+        end(gc);
+        return;
+    }
+    struct call_env env = env_of(gc);
+    perform(gc, call_counted(&gc->call, &env, exchange_head(gc->exchange), st, why));
 }
 
 /* --- the client's side --- */
@@ -481,7 +289,7 @@ static void on_gone(void *user, struct exchange *x) {
         /* It left before its request was complete. */
         c->receipt.outcome = ST_CLIENT_GONE;
         c->receipt.http_status = status_info(ST_CLIENT_GONE)->http;
-        if (leave_uncounted(gc))
+        if (apart_leave(gc))
             end(gc);
         return;
     }
@@ -656,7 +464,7 @@ static void abandon_all(struct gateway *g) {
     LIST_EACH (&g->calls, it) {
         struct gateway_call *gc = CONTAINER_OF(it, struct gateway_call, in_gateway);
         struct call_env env = env_of(gc);
-        if (!leave_uncounted(gc)) {
+        if (!apart_leave(gc)) {
             if (gc->exchange)
                 exchange_reply_error(gc->exchange, ST_SHUTTING_DOWN, NULL);
             gc->exchange = NULL;
@@ -712,7 +520,7 @@ void gateway_free(struct gateway *g) {
         return;
     g->drained = NULL;
     server_drain(g->server, finish_draining, g); /* no refusal below may begin another call */
-    stop_counting(g);
+    apart_stop(g);
     abandon_all(g);
     server_free(g->server);
     loop_timer_close(g->flush_timer);

@@ -30,6 +30,7 @@ static void plan_free(struct plan *p) {
     free(p->tls);
     vocabulary_set_unref(p->vocabularies);
     live_view_unref(p->view);
+    snapshot_unref(p->snapshot);
     free(p);
 }
 
@@ -38,10 +39,11 @@ enum status plan_new(struct snapshot *s, const struct plan *before, struct plan_
     struct plan *p = xcalloc(1, sizeof *p);
     const struct backend *backends = snapshot_backends(s, &p->n_backends);
     p->tls = xcalloc(p->n_backends, sizeof(struct tls_context *));
+    p->snapshot = snapshot_ref(s);
     p->yard = yard;
     atomic_init(&p->refs, 1);
     enum status st = ST_OK;
-    if (before && snapshot_is_patch_of(s, before->view->snapshot)) {
+    if (before && snapshot_is_patch_of(s, before->snapshot)) {
         for (size_t i = 0; i < p->n_backends; i++)
             p->tls[i] = before->tls[i] ? tls_ref(before->tls[i]) : NULL;
         p->vocabularies = vocabulary_set_ref(before->vocabularies);
@@ -61,7 +63,7 @@ void plan_count_by(struct plan *p, struct vocabulary_set *vocabularies) {
 }
 
 void plan_bind(struct plan *p, struct live_view *view) {
-    assert(!p->view && view->n_backends == p->n_backends);
+    assert(!p->view && view->snapshot == p->snapshot);
     p->view = view;
 }
 

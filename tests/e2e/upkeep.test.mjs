@@ -2,10 +2,13 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { copyFileSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import https from 'node:https';
 import path from 'node:path';
 import { test } from 'node:test';
 import tls from 'node:tls';
-import { account, ask, callWith, deploymentBody, makeCertificate, spawnControl, spawnWithAccount, subscription, tokenOf, v } from './control_support.mjs';
+import {
+    account, ask, callWith, deploymentBody, makeCertificate, operatorsResources, spawnControl, spawnWithAccount, subscription, tokenOf, v,
+} from './control_support.mjs';
 import { readLines, resourceSet, runWeir, spawnGateway, spawnSimulator, tempFolder, until as waitFor } from './support.mjs';
 
 // A busy machine takes its time.
@@ -78,6 +81,51 @@ test("one's own certificates are read again at SIGHUP, on both planes, and bad o
     const [answer] = await once(standing, 'data');
     assert.match(String(answer), /^HTTP\/1\.1 4\d\d/);
     standing.destroy();
+});
+
+test('what backends trust is read again at SIGHUP, also in a stream of changes, of which none is lost', { timeout: 120000 }, async (t) => {
+    const folder = tempFolder();
+    const one = makeCertificate(folder, 'one'), own = path.join(folder, 'authorities.pem');
+    makeCertificate(folder, 'two');
+    const trust = (name) => copyFileSync(path.join(folder, `${name}.pem`), own);
+    const server = https.createServer(one, (q, a) => q.resume().on('end', () => a.setHeader('content-type', 'application/json').end(
+        '{"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2}}')));
+    await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+    t.after(() => (server.closeAllConnections(), server.close()));
+    trust('one');
+    const resources = operatorsResources(`https://localhost:${server.address().port}`);
+    resources.at(-1).properties.caFile = own;
+    const c = await spawnWithAccount(t, { resources, loops: 2 });
+    const deployed = (name) => `${account('acct')}/deployments/${name}`;
+    assert.equal((await c.put(deployed('d'), deploymentBody(50))).status, 201);
+    const call = async () => (await callWith(c, { 'api-key': c.key })).status;
+    assert.equal(await call(), 200);
+    let isOver = false, size = 50, nChanges = 0;
+    const writer = (async () => {
+        for (; !isOver; nChanges++) {
+            const a = await c.put(deployed('e'), deploymentBody((size = 150 - size)));
+            assert.ok(a.status === 200 || a.status === 201, a.body);
+        }
+    })();
+    const reload = async () => {
+        const said = () => (c.gateway.stderr().match(/configuration reloaded/g) ?? []).length;
+        const n = said();
+        c.gateway.signal('SIGHUP');
+        await until(() => said() > n);
+    };
+    for (let i = 0; i < 3; i++) {
+        trust('two');
+        await reload();
+        await until(async () => (await call()) === 502);
+        trust('one');
+        await reload();
+        await until(async () => (await call()) === 200); // the breaker may have opened
+    }
+    isOver = true;
+    await writer;
+    assert.ok(nChanges > 3, `${nChanges}`);
+    assert.equal((await c.get(deployed('e'))).json().sku.capacity, size);
+    assert.equal((await c.gateway.debug('e')).capacity, size);
 });
 
 const keyIdOf = (token) => JSON.parse(Buffer.from(token.split('.')[0], 'base64url')).kid;
