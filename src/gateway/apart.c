@@ -83,15 +83,18 @@ static void count_done(void *arg);
 /* The next whose prompt is counted, now the first of those that wait: one of another account than the last
  * one's, if there is any, so that whoever sends many long prompts waits for himself. */
 static struct gateway_call *next_uncounted(struct gateway *g) {
+    struct list *first = g->uncounted.next;
     LIST_EACH (&g->uncounted, it) {
         struct gateway_call *gc = CONTAINER_OF(it, struct gateway_call, in_uncounted);
         if (gc->call.account == g->counted_last)
             continue;
-        list_remove(&gc->in_uncounted);
-        list_append(g->uncounted.next, &gc->in_uncounted);
+        if (it != first) {
+            list_remove(it);
+            list_append(first, it);
+        }
         return gc;
     }
-    return CONTAINER_OF(g->uncounted.next, struct gateway_call, in_uncounted);
+    return CONTAINER_OF(first, struct gateway_call, in_uncounted);
 }
 
 static void count_first(struct gateway *g) {
