@@ -35,6 +35,11 @@ struct rig {
 #define ACCOUNT_1 GROUP_1 "/providers/Microsoft.CognitiveServices/accounts/acct1"
 #define DEPLOYMENT_1 ACCOUNT_1 "/deployments/d1"
 #define V "?api-version=2025-09-01"
+/* The same account once it is deleted, and a quota. */
+#define DELETED_1                                                                                  \
+    SUB "/providers/Microsoft.CognitiveServices/locations/eastus/resourceGroups/rg1/"              \
+        "deletedAccounts/acct1" V
+#define QUOTA SUB "/providers/Weir.Capacity/locations/eastus/quotas/OpenAI.ProvisionedManaged" V
 #define ALICE "aaaaaaaa-0000-0000-0000-000000000001"
 
 static const struct siphash_key rig_key = {1, 2};
@@ -234,6 +239,52 @@ static inline void rig_destroy(struct rig *g) {
     free(g->rows);
     json_doc_free(g->doc);
     buf_destroy(&g->padded);
+}
+
+/* The body of a deployment. */
+#define GPT_4O(sku, size)                                                                          \
+    "{\"sku\":{\"name\":\"" sku "\",\"capacity\":" #size "},\"properties\":{\"model\":{"           \
+    "\"format\":\"OpenAI\",\"name\":\"GPT-4o\",\"version\":\"2024-08-06\"}}}"
+
+/* A number of the usage `name` of eastus; the answer of the next request ends it. */
+static inline const char *rig_usage(struct rig *g, const char *name, const char *member) {
+    char target[512], path[64];
+    snprintf(target, sizeof target,
+             SUB "/providers/Microsoft.CognitiveServices/locations/eastus/usages" V
+                 "&$filter=name.value%%20eq%%20%%27%s%%27",
+             name);
+    int status = GET(g, target);
+    assert(status == 200);
+    snprintf(path, sizeof path, "value.0.%s", member);
+    return rig_str(g, path);
+}
+
+/* The ids of roles. */
+#define READER "acdd72a7-3385-48ef-bd42-f606fba81ae7"
+#define OWNER "8e3af657-a8ff-443c-a75c-2fe8c4bcb635"
+#define CONTRIBUTOR "b24988ac-6180-42a0-ab88-20f7382dd24c"
+#define OPENAI_USER "5e0bd9bd-7b93-4f28-af87-19fc36ad61bd"
+#define USAGES_READER "bba48692-92b0-4667-a9ad-c31c7b334ac2"
+
+/* Gives Alice a role. */
+static inline void rig_assign(struct rig *g, const char *scope, const char *role,
+                              const char *guid) {
+    char target[1024], body[512];
+    snprintf(target, sizeof target, "%s/providers/Microsoft.Authorization/roleAssignments/%s" V,
+             scope, guid);
+    snprintf(body, sizeof body,
+             "{\"properties\":{\"roleDefinitionId\":\"" SUB
+             "/providers/Microsoft.Authorization/roleDefinitions/%s\",\"principalId\":\"" ALICE
+             "\",\"principalType\":\"ServicePrincipal\"}}",
+             role);
+    int status = PUT(g, target, body);
+    assert(status == 201);
+}
+
+/* From now on it is she who asks. */
+static inline void rig_act_as_alice(struct rig *g) {
+    g->caller =
+        (struct arm_caller){.object_id = STR(ALICE), .app_id = STR("app1"), .name = STR("alice")};
 }
 
 #endif
