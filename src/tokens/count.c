@@ -112,7 +112,10 @@ static inline void key_long(struct unit *u) {
 static inline const char *unit_end(const struct vocabulary *v, const char *p, const char *end) {
     if (end - p <= SHORT_MAX)
         return end;
-    for (const char *at = p + 2; end - at >= 2; at++) {
+    const char *at = p + 2;
+    while (end - at >= 8 && !(load64(at) & UINT64_C(0x8080808080808080)))
+        at += 8; /* long words of one byte a character have no seams */
+    for (; end - at >= 2; at++) {
         if ((unsigned char)at[0] >= 0xc0 && (unsigned char)at[-1] >= 0x80 &&
             !seam_may_merge(v, (const unsigned char *)at))
             return at;
@@ -241,21 +244,23 @@ count_pattern(struct token_cache *c, const char *text, const char *p, const char
               const char *end, pieces_end_fn *next_piece, bool has_wholes,
               struct token_cutter *cutter, const char **at) {
     struct unit units[BATCH] UNINITIALIZED;
-    const char *piece = p, *piece_end = p;
+    /* The last piece may go beyond `stop`, and is counted to its end. */
+    const char *piece = p, *piece_end = p, *goal = stop;
     int64_t tokens = 0;
-    while (p < stop || p < piece_end) {
+    while (p < goal) {
         unsigned n = 0;
         do {
             struct unit *u = &units[n++];
             if (p == piece_end) {
                 piece = p;
                 piece_end = next_piece(p, end);
+                goal = piece_end > stop ? piece_end : stop;
             }
             const char *next = unit_end(&c->v, p, piece_end);
             if (UNLIKELY(next - p > TOKEN_PIECE_SURE && next > stop) &&
                 !is_run(&c->v, p, (size_t)(next - p))) {
                 n--;
-                stop = piece_end = p; /* ends both loops */
+                goal = p; /* ends both loops */
                 break;
             }
             u->p = p;
@@ -275,7 +280,7 @@ count_pattern(struct token_cache *c, const char *text, const char *p, const char
             } else if (has_wholes) {
                 u->place = 0;
             }
-        } while (n < BATCH && (p < stop || p < piece_end));
+        } while (n < BATCH && p < goal);
         int64_t sum = 0;
         for (unsigned i = 0; i < n; i++) {
             struct unit *u = &units[i];

@@ -48,6 +48,32 @@ static inline enum char_class class_at(const uint8_t *p, const uint8_t *end, siz
     return unicode_class(code_point);
 }
 
+enum { LANES = 16 };
+
+/* Bit i: whether byte i is from `low` to `low` + 25, as letters are. */
+struct letter_bits {
+    uint32_t upper, lower;
+};
+
+static inline struct letter_bits letter_bits(const uint8_t *p) {
+#ifdef __SSE2__
+    /* Signed comparison is all there is: the range is moved down to the lowest values. */
+    __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)p);
+    __m128i limit = _mm_set1_epi8(-128 + 26);
+    __m128i upper = _mm_cmplt_epi8(_mm_add_epi8(bytes, _mm_set1_epi8(-128 - 'A' + 256)), limit);
+    __m128i lower = _mm_cmplt_epi8(_mm_add_epi8(bytes, _mm_set1_epi8(-128 - 'a' + 256)), limit);
+    return (struct letter_bits){(uint32_t)_mm_movemask_epi8(upper),
+                                (uint32_t)_mm_movemask_epi8(lower)};
+#else
+    struct letter_bits bits = {0, 0};
+    for (unsigned i = 0; i < LANES; i++) {
+        bits.upper |= (uint32_t)((uint8_t)(p[i] - 'A') < 26) << i;
+        bits.lower |= (uint32_t)((uint8_t)(p[i] - 'a') < 26) << i;
+    }
+    return bits;
+#endif
+}
+
 static inline bool is_letter(enum char_class c, bool with_marks) {
     return c == CHAR_UPPER || c == CHAR_LOWER || c == CHAR_LETTER || (with_marks && c == CHAR_MARK);
 }
@@ -103,6 +129,9 @@ static const uint8_t *word(const uint8_t *p, const uint8_t *end, bool has_contra
             break;
     }
     if (at < end && c == CHAR_LOWER) {
+        /* Up to the last one of those that are loaded: each step begins at a lower one. */
+        while (end - at > LANES && letter_bits(at).lower == 0xffff)
+            at += LANES - 1;
         do {
             at += len;
             if (at == end)
@@ -241,27 +270,26 @@ DEFINE_ANY(tekken, STYLE_TEKKEN)
 
 /* --- pieces of ASCII, by far the most --- */
 
-enum { LANES = 16 };
-
-/* Bit i: whether byte i is from `low` to `low` + 25, as letters are. */
-struct letter_bits {
-    uint32_t upper, lower;
+/* Bit i: whether byte i is a blank or the end of a line, and whether it is the latter. */
+struct blank_bits {
+    uint32_t blank, newline;
 };
 
-static inline struct letter_bits letter_bits(const uint8_t *p) {
+static inline struct blank_bits blank_bits(const uint8_t *p) {
 #ifdef __SSE2__
-    /* Signed comparison is all there is: the range is moved down to the lowest values. */
     __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)p);
-    __m128i limit = _mm_set1_epi8(-128 + 26);
-    __m128i upper = _mm_cmplt_epi8(_mm_add_epi8(bytes, _mm_set1_epi8(-128 - 'A' + 256)), limit);
-    __m128i lower = _mm_cmplt_epi8(_mm_add_epi8(bytes, _mm_set1_epi8(-128 - 'a' + 256)), limit);
-    return (struct letter_bits){(uint32_t)_mm_movemask_epi8(upper),
-                                (uint32_t)_mm_movemask_epi8(lower)};
+    __m128i newline = _mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('\n')),
+                                   _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\r')));
+    __m128i control = _mm_cmplt_epi8(_mm_add_epi8(bytes, _mm_set1_epi8(-128 - '\t' + 256)),
+                                     _mm_set1_epi8(-128 + 5)); /* up to \r */
+    __m128i blank = _mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8(' ')), control);
+    return (struct blank_bits){(uint32_t)_mm_movemask_epi8(blank),
+                               (uint32_t)_mm_movemask_epi8(newline)};
 #else
-    struct letter_bits bits = {0, 0};
+    struct blank_bits bits = {0, 0};
     for (unsigned i = 0; i < LANES; i++) {
-        bits.upper |= (uint32_t)((uint8_t)(p[i] - 'A') < 26) << i;
-        bits.lower |= (uint32_t)((uint8_t)(p[i] - 'a') < 26) << i;
+        bits.newline |= (uint32_t)(p[i] == '\n' || p[i] == '\r') << i;
+        bits.blank |= (uint32_t)(p[i] == ' ' || (uint8_t)(p[i] - '\t') < 5) << i;
     }
     return bits;
 #endif
@@ -277,6 +305,16 @@ static inline unsigned ones(uint32_t bits) {
  */
 static inline const uint8_t *ascii_blanks(const uint8_t *p, const uint8_t *end) {
     const uint8_t *at = p, *behind_newline = NULL;
+    struct blank_bits bits = blank_bits(p);
+    unsigned n = ones(bits.blank);
+    if (LIKELY(n < LANES)) {
+        bits.newline &= (1u << n) - 1;
+        if (p[n] >= 0x80)
+            return NULL;
+        if (bits.newline)
+            return p + 32 - __builtin_clz(bits.newline);
+        return p + n - (n > 1);
+    }
     for (; at < end; at++) {
         if (*at == '\n' || *at == '\r')
             behind_newline = at + 1;

@@ -223,9 +223,11 @@ static inline struct short_unit short_unit_of(const char *p, uint32_t n, size_t 
     static const unsigned char masks[32] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
                                             0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
     const char *mask = (const char *)masks + 16 - n;
-    char bytes[16] = {0};
-    if (UNLIKELY(room < sizeof bytes))
+    char bytes[16] UNINITIALIZED;
+    if (UNLIKELY(room < sizeof bytes)) {
+        memset(bytes, 0, sizeof bytes);
         p = memcpy(bytes, p, n);
+    }
     return (struct short_unit){load64(p) & load64(mask), (load64(p + 8) & load64(mask + 8)) |
                                                              (uint64_t)n << SHORT_LENGTH_SHIFT};
 }
