@@ -1,5 +1,7 @@
 #include "call/request.h"
 
+#include "call/functions.h"
+
 /* The most choices that the service makes for one request (OpenAI API reference, `n`, 2026). */
 enum { MAX_CHOICES = 128, MAX_BEST_OF = 20 };
 
@@ -264,8 +266,28 @@ static void add_plain_function(struct request *r, struct json_value function,
     }
 }
 
-/* Tools or functions. Where one of them is not as the recipe knows them, and where nothing is counted
- * exactly anyway: their JSON, which has about as many tokens as what the model is given. */
+/* Functions of which the recipe knows some parameter not, such as an object, in the form that OpenAI's
+ * models are given; others are told them in ways of their own. False when that is not known either. */
+static bool add_typed_functions(struct request *r, struct json_value list, struct str json) {
+    struct buf text;
+    if (!r->tally.is_exact || r->how.prompt.custom)
+        return false;
+    buf_init(&text, FUNCTION_TEXT_MAX);
+    bool is_known = functions_put(&text, list) && buf_status(&text) == ST_OK;
+    if (is_known) {
+        prompt_begin_opaque(&r->tally);
+        prompt_add(&r->tally, buf_view(&text));
+        prompt_end_opaque(&r->tally, FUNCTIONS_FRAME, json);
+        if (r->how.with_chars)
+            r->prompt_chars += (int64_t)str_utf8_length(json);
+    }
+    buf_destroy(&text);
+    return is_known;
+}
+
+/* Tools or functions: by the recipe, else by what is known of their form. Where that knows one of them
+ * not, and where nothing is counted exactly anyway: their JSON, which has somewhat more tokens than what
+ * the model is given. */
 static void add_functions(struct request *r, struct json_value list, struct str json) {
     struct json_iter it;
     struct json_value item, function, properties;
@@ -279,8 +301,9 @@ static void add_functions(struct request *r, struct json_value list, struct str 
             is_plain_list = false;
     }
     if (!is_plain_list) {
+        if (!add_typed_functions(r, list, json))
+            add_text(r, json);
         r->tally.is_exact = false;
-        add_text(r, json);
         return;
     }
     struct buf line;
