@@ -28,11 +28,11 @@ test: ## Install what is missing, build, and run every test
 	ninja -C $(BUILD)
 	@tools/test.sh $(BUILD) "meson e2e"
 
-test-az: ## Run the Azure CLI against a control plane (installs azure-cli from Debian)
-	@tools/setup.sh az
+test-az: ## Run the Azure CLI against a control plane (installs the newest, or Debian's)
+	@tools/setup.sh test
 	@tools/configure.sh $(BUILD)
 	ninja -C $(BUILD) weir
-	WEIR_BIN=$(BUILD)/weir $$(tools/node.sh) --test --test-timeout=300000 tests/az/*.test.mjs
+	WEIR_AZ=$$(tools/az.sh) WEIR_BIN=$(BUILD)/weir $$(tools/node.sh) --test --test-timeout=300000 tests/az/*.test.mjs
 
 check: ## Everything that CI runs: tests, format, lint, rooms, pure, sanitizers, fuzzing
 	@bash .ci/run

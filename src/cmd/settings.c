@@ -27,7 +27,7 @@ static void fill_rows(struct settings *s, struct option_row rows[N_ROWS + 1]) {
         {"control-key", OPTION_TEXT, &s->control_key, 0, 0, "FILE", "its private key, PEM"},
         {"control-cert-validity", OPTION_DURATION, &s->control_cert_validity_ms, 3000, 9528 * HOUR_MS, "TIME", "how long the certificate that is made is good; it is made anew, while the process runs, 30 days before its end or when two thirds are over"},
         {"token-key-age", OPTION_DURATION, &s->token_key_age_ms, 0, 87600 * HOUR_MS, "TIME", "another key signs tokens after this long; 0: never"},
-        {"oidc-issuer", OPTION_LIST, &s->oidc_issuers, 0, 0, "ISSUER", "whose tokens are believed too: \"https://ISSUER audience=NAME\", perhaps with more audiences, jwks=URL and ca=FILE, blanks between; may be given several times"},
+        {"oidc-issuer", OPTION_LIST, &s->oidc_issuers, 0, 0, "ISSUER", "whose tokens are believed too: \"https://ISSUER audience=NAME\", perhaps with more audiences, jwks=URL, ca=FILE and ids=guid or ids=own, blanks between; may be given several times"},
         {"webhook-hosts", OPTION_TEXT, &s->webhook_hosts, 0, 0, "NAMES", "hosts, with commas between them, that webhooks may name although their addresses are not public; \"*.NAME\" is all below"},
         {"data-url", OPTION_TEXT, &s->data_url, 0, 0, "URL", "what accounts show as their endpoint, \"{account}\" replaced; default: the address of listen"},
         {"data-dir", OPTION_TEXT, &s->data_dir, 0, 0, "FOLDER", "where levels, the access log and what the control plane keeps are"},

@@ -50,7 +50,7 @@ void control_publish_trust(struct control *c) {
     audiences[n_audiences++] = STR("https://management.core.windows.net");
     audiences[n_audiences++] = STR("https://cognitiveservices.azure.com");
     /* Our tokens name the issuer that their client knows us by; the key tells that they are ours. */
-    struct trust_issuer own = {STR(""), audiences, n_audiences, true};
+    struct trust_issuer own = {.audiences = audiences, .n_audiences = n_audiences, .is_own = true};
     struct trust *next = trust_new(TOKEN_SKEW_S), *before;
     trust_add_key(next, &own, c->vault.tokens.key);
     for (size_t i = 0; i < c->vault.tokens.n_old; i++)

@@ -196,7 +196,6 @@ struct control {
     _Atomic(uint64_t) world; /* raised by the thread when anything has changed (reads.h) */
 
     /* The thread's alone, from control_start on. */
-    bool has_changed; /* since `world` was raised */
     struct store *store;
     struct arm *arm;
     struct json_doc *doc;
@@ -207,6 +206,7 @@ struct control {
     int64_t keep_by_ms;  /* when the rows in `changes` are kept at the latest */
     bool is_store_open;  /* a transaction is */
     bool has_new_grants; /* roles or principals have changed */
+    bool has_changed;    /* anything has, since `world` was raised */
 };
 
 /* control.c: what requests may ask of the process. */

@@ -124,8 +124,10 @@ static void fail_answer(struct issuer *i, const char *what, const struct fetch_a
 }
 
 static struct trust_issuer as_trusted(const struct issuer *i) {
-    return (struct trust_issuer){i->setting.issuer, i->setting.audiences, i->setting.n_audiences,
-                                 false};
+    return (struct trust_issuer){.issuer = i->setting.issuer,
+                                 .audiences = i->setting.audiences,
+                                 .n_audiences = i->setting.n_audiences,
+                                 .has_own_ids = i->setting.ids == ISSUER_IDS_OWN};
 }
 
 /* Whether a set of trust would take these keys. */
@@ -334,6 +336,20 @@ static enum status add(struct issuers *all, struct str text, const char *folder,
     return new_tls(i, &i->tls, why);
 }
 
+/* One issuer may be believed whatever GUIDs it says. Of several each could speak for the others' principals:
+ * whether that is meant must be said. */
+static enum status check_ids(const struct issuers *all, struct problem *why) {
+    for (size_t i = 0; all->n > 1 && i < all->n; i++) {
+        if (all->items[i].setting.ids == ISSUER_IDS_UNSAID)
+            return problem_set(why, ST_BAD_REQUEST, STR("oidc-issuer"),
+                               "of several issuers each says ids=own (its principals are nobody "
+                               "else's) or ids=guid (subjects that are GUIDs mean the same "
+                               "whichever of them says so); %.*s says neither",
+                               STR_ARG(all->items[i].setting.issuer));
+    }
+    return ST_OK;
+}
+
 enum status issuers_new(const char *settings, const char *folder, void (*on_change)(void *arg),
                         void *arg, struct issuers **out, struct problem *why) {
     struct issuers *all = xcalloc(1, sizeof *all);
@@ -347,6 +363,8 @@ enum status issuers_new(const char *settings, const char *folder, void (*on_chan
         if (str_trim(text).n)
             st = add(all, text, folder, why);
     }
+    if (st == ST_OK)
+        st = check_ids(all, why);
     if (st != ST_OK) {
         issuers_free(all);
         return st;

@@ -42,12 +42,19 @@ static enum status add_word(struct issuer_setting *s, struct str word, struct pr
         s->jwks_url = value;
         return ST_OK;
     }
+    if (has_value && str_eq(name, STR("ids")) &&
+        (str_eq(value, STR("guid")) || str_eq(value, STR("own")))) {
+        s->ids = str_eq(value, STR("own")) ? ISSUER_IDS_OWN : ISSUER_IDS_GUID;
+        return ST_OK;
+    }
     if (has_value && str_eq(name, STR("ca")) && value.n) {
         s->ca_file = value;
         return ST_OK;
     }
-    return problem_set(why, ST_BAD_REQUEST, STR(""),
-                       "\"%.*s\" is none of audience=NAME, jwks=https://…, ca=FILE", STR_ARG(word));
+    return problem_set(
+        why, ST_BAD_REQUEST, STR(""),
+        "\"%.*s\" is none of audience=NAME, jwks=https://…, ca=FILE, ids=guid, ids=own",
+        STR_ARG(word));
 }
 
 enum status issuer_read_setting(struct str text, struct issuer_setting *out, struct problem *why) {
@@ -119,8 +126,9 @@ static bool is_guid(struct str s) {
     return true;
 }
 
-void issuer_principal_id(struct str issuer, struct str subject, char out[PRINCIPAL_GUID_SIZE]) {
-    if (is_guid(subject)) {
+void issuer_principal_id(struct str issuer, struct str subject, bool is_own,
+                         char out[PRINCIPAL_GUID_SIZE]) {
+    if (!is_own && is_guid(subject)) {
         memcpy(out, subject.p, subject.n);
         out[subject.n] = '\0';
         return;

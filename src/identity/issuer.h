@@ -20,11 +20,16 @@ struct issuer_setting {
     struct str ca_file;  /* empty: the system's authorities are trusted */
     struct str audiences[ISSUER_AUDIENCES_MAX];
     size_t n_audiences; /* at least 1 */
+    enum issuer_ids {
+        ISSUER_IDS_UNSAID,
+        ISSUER_IDS_GUID, /* a subject that is a GUID is that object id, whoever else speaks of it */
+        ISSUER_IDS_OWN,  /* all object ids are this issuer's alone */
+    } ids;
 };
 
 /*
- * Reads "https://login.example/t/v2.0 audience=api://weir [audience=…] [jwks=https://…] [ca=FILE]", with
- * blanks between the words. ST_BAD_REQUEST with what is wrong; `target` is left to the caller. An audience
+ * Reads "https://login.example/t/v2.0 audience=api://weir [audience=…] [jwks=https://…] [ca=FILE]
+ * [ids=guid|own]", with blanks between the words. ST_BAD_REQUEST with what is wrong; `target` is left to the caller. An audience
  * is needed: without one a token that somebody was given for any other service would do here.
  */
 enum status issuer_read_setting(struct str text, struct issuer_setting *out,
@@ -42,10 +47,12 @@ enum status issuer_read_discovery(struct str text, struct str issuer, struct buf
 
 /*
  * The object id of whom a token of this issuer is about: roles are assigned to GUIDs, as in Azure. A
- * subject that is one (Entra's "oid", Keycloak's "sub") stays as it is; of another one it is the first
+ * subject that is one (Entra's "oid", Keycloak's "sub") stays as it is, unless the issuer's ids are to be
+ * its own (`is_own`); of another one it is the first
  * 128 bits of SHA-256 of issuer, line feed and subject, marked as version 8 (RFC 9562, section 5.8), so
  * that two issuers cannot mean the same by accident, and case matters where it does to the issuer.
  */
-void issuer_principal_id(struct str issuer, struct str subject, char out[PRINCIPAL_GUID_SIZE]);
+void issuer_principal_id(struct str issuer, struct str subject, bool is_own,
+                         char out[PRINCIPAL_GUID_SIZE]);
 
 #endif

@@ -1,6 +1,7 @@
 /* token.c - tokens issued, taken apart, judged and remembered. */
 #include "identity/token.h"
 
+#include "crypto/ec.h"
 #include "crypto/hash.h"
 #include "identity/issuer.h"
 #include "identity/trust_private.h"
@@ -76,7 +77,7 @@ static const struct {
                          STR_INIT("The access token is not a well-formed JSON web token.")},
     [TOKEN_UNSIGNED] = {STR_INIT("unsigned"), STR_INIT("The access token is not signed.")},
     [TOKEN_OTHER_ALGORITHM] = {STR_INIT("other_algorithm"),
-                               STR_INIT("The access token is not signed with RS256.")},
+                               STR_INIT("The access token is not signed with RS256 or ES256.")},
     [TOKEN_OTHER_ISSUER] = {STR_INIT("other_issuer"),
                             STR_INIT("The access token is from an issuer that is not trusted "
                                      "here.")},
@@ -190,6 +191,7 @@ static void remember(struct token_checker *c, const struct trust *trust,
 struct parts {
     struct str signed_text; /* header and claims as they were sent, with the point between */
     char key_id[TOKEN_TEXT_SIZE];
+    enum trust_kind kind;       /* of the key, by the algorithm */
     struct json_value audience; /* text or list */
     char subject[TOKEN_TEXT_SIZE];
 };
@@ -257,7 +259,9 @@ static enum token_verdict parse_header(struct token_checker *c, struct str text,
         return TOKEN_MALFORMED;
     if (str_ieq(str_of(alg), STR("none")))
         return TOKEN_UNSIGNED;
-    return has_crit || !str_eq(str_of(alg), STR("RS256")) ? TOKEN_OTHER_ALGORITHM : TOKEN_GOOD;
+    parts->kind = str_eq(str_of(alg), STR("ES256")) ? TRUST_EC : TRUST_RSA;
+    bool is_ours = parts->kind == TRUST_EC || str_eq(str_of(alg), STR("RS256"));
+    return has_crit || !is_ours ? TOKEN_OTHER_ALGORITHM : TOKEN_GOOD;
 }
 
 /* Every claim that we read, and each at most once: of two equal names another reader might take the
@@ -382,6 +386,12 @@ static enum token_verdict judge_time(const struct token_claims *claims, int64_t 
     return TOKEN_GOOD;
 }
 
+static bool is_signed_by(const struct trusted_key *key, const struct token_checker *c,
+                         struct str text) {
+    struct str signature = buf_view(&c->signature);
+    return key->rsa ? rsa_verify(key->rsa, text, signature) : ec_verify(key->ec, text, signature);
+}
+
 /* The whole judgement, into c->claims. */
 static enum token_verdict judge(struct token_checker *c, const struct trust *trust,
                                 struct str token, int64_t now_s, struct str *wanted_issuer) {
@@ -403,12 +413,12 @@ static enum token_verdict judge(struct token_checker *c, const struct trust *tru
         trust_issuer(trust, str_of(c->claims.issuer), str_of(parts.key_id));
     if (!issuer)
         return TOKEN_OTHER_ISSUER;
-    const struct rsa_key *key = trust_key(issuer, str_of(parts.key_id));
+    const struct trusted_key *key = trust_key(issuer, str_of(parts.key_id), parts.kind);
     if (!key) {
         *wanted_issuer = str_of(issuer->issuer);
         return TOKEN_UNKNOWN_KEY;
     }
-    if (!rsa_verify(key, parts.signed_text, buf_view(&c->signature)))
+    if (!is_signed_by(key, c, parts.signed_text))
         return TOKEN_FORGED;
     if (!accepts(issuer, parts.audience, &c->claims))
         return TOKEN_OTHER_AUDIENCE;
@@ -420,7 +430,8 @@ static enum token_verdict judge(struct token_checker *c, const struct trust *tru
         return TOKEN_NOBODY;
     if (!issuer->is_own) {
         char id[PRINCIPAL_GUID_SIZE];
-        issuer_principal_id(str_of(issuer->issuer), str_of(c->claims.object_id), id);
+        issuer_principal_id(str_of(issuer->issuer), str_of(c->claims.object_id),
+                            issuer->has_own_ids, id);
         memcpy(c->claims.object_id, id, sizeof id);
     }
     return TOKEN_GOOD;

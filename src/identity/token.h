@@ -52,7 +52,7 @@ enum token_verdict {
     TOKEN_GOOD,
     TOKEN_MALFORMED, /* no JWT: parts, encoding, JSON, types, duplicate members, or too long */
     TOKEN_UNSIGNED,  /* "alg": "none" */
-    TOKEN_OTHER_ALGORITHM, /* neither none nor RS256, or a "crit" header that asks for more */
+    TOKEN_OTHER_ALGORITHM, /* neither none, RS256 nor ES256, or a "crit" header that asks for more */
     TOKEN_OTHER_ISSUER,    /* "iss" is nobody whom we trust, and the key is not ours */
     TOKEN_UNKNOWN_KEY, /* the issuer has no such "kid": its keys may have turned over; fetch them */
     TOKEN_FORGED,      /* the signature is not that key's */

@@ -1,6 +1,7 @@
 /* trust.c - issuers gathered, and keys read from JWK sets. */
 #include "identity/trust.h"
 
+#include "crypto/ec.h"
 #include "identity/trust_private.h"
 #include "json/json.h"
 
@@ -23,13 +24,23 @@ static struct str without_slashes(struct str s) {
     return s;
 }
 
-const struct rsa_key *trust_key(const struct trusted_issuer *i, struct str id) {
-    if (id.n == 0)
-        return i->n_keys == 1 ? i->keys[0].key : NULL;
-    for (size_t k = 0; k < i->n_keys; k++)
-        if (str_eq(str_of(i->keys[k].id), id))
-            return i->keys[k].key;
-    return NULL;
+static bool is_kind(const struct trusted_key *k, enum trust_kind kind) {
+    return kind == TRUST_RSA ? k->rsa != NULL : k->ec != NULL;
+}
+
+const struct trusted_key *trust_key(const struct trusted_issuer *i, struct str id,
+                                    enum trust_kind kind) {
+    const struct trusted_key *found = NULL;
+    for (size_t k = 0; k < i->n_keys; k++) {
+        if (!is_kind(&i->keys[k], kind) || (id.n > 0 && !str_eq(str_of(i->keys[k].id), id)))
+            continue;
+        if (id.n > 0)
+            return &i->keys[k];
+        if (found)
+            return NULL;
+        found = &i->keys[k];
+    }
+    return found;
 }
 
 static bool is_same(const struct trusted_issuer *i, bool is_own, struct str issuer) {
@@ -42,7 +53,7 @@ const struct trusted_issuer *trust_issuer(const struct trust *t, struct str issu
         if (is_same(&t->issuers[i], false, issuer))
             return &t->issuers[i];
     for (size_t i = 0; i < t->n_issuers; i++)
-        if (t->issuers[i].is_own && key_id.n > 0 && trust_key(&t->issuers[i], key_id))
+        if (t->issuers[i].is_own && key_id.n > 0 && trust_key(&t->issuers[i], key_id, TRUST_RSA))
             return &t->issuers[i];
     return NULL;
 }
@@ -72,6 +83,7 @@ static enum status place_of(struct trust *t, const struct trust_issuer *issuer,
     struct trusted_issuer *i = &t->issuers[t->n_issuers++];
     i->issuer = str_dup(issuer->is_own ? STR("") : issuer->issuer);
     i->is_own = issuer->is_own;
+    i->has_own_ids = issuer->has_own_ids;
     i->n_audiences = issuer->n_audiences;
     i->audiences = xcalloc(i->n_audiences, sizeof *i->audiences);
     for (size_t a = 0; a < i->n_audiences; a++)
@@ -80,21 +92,28 @@ static enum status place_of(struct trust *t, const struct trust_issuer *issuer,
     return ST_OK;
 }
 
-/* Takes over one count of the key. The first key of an id stays. */
-static enum status add_key(struct trusted_issuer *i, struct str id, struct rsa_key *key,
+static void drop_key(const struct trusted_key *k) {
+    rsa_key_unref(k->rsa);
+    ec_key_unref(k->ec);
+}
+
+/* Takes over one count of the key. The first key of an id and kind stays. */
+static enum status add_key(struct trusted_issuer *i, struct str id, struct trusted_key key,
                            struct problem *why) {
     for (size_t k = 0; k < i->n_keys; k++) {
-        if (str_eq(str_of(i->keys[k].id), id)) {
-            rsa_key_unref(key);
+        if (is_kind(&i->keys[k], key.rsa ? TRUST_RSA : TRUST_EC) &&
+            str_eq(str_of(i->keys[k].id), id)) {
+            drop_key(&key);
             return ST_OK;
         }
     }
     if (i->n_keys == TRUST_KEYS_MAX) {
-        rsa_key_unref(key);
+        drop_key(&key);
         return problem_set(why, ST_BAD_REQUEST, STR("keys"), "An issuer has at most %d keys.",
                            TRUST_KEYS_MAX);
     }
-    i->keys[i->n_keys++] = (struct trusted_key){str_dup(id), key};
+    key.id = str_dup(id);
+    i->keys[i->n_keys++] = key;
     return ST_OK;
 }
 
@@ -103,7 +122,7 @@ void trust_add_key(struct trust *t, const struct trust_issuer *issuer, struct rs
     assert(issuer->is_own);
     enum status st = place_of(t, issuer, &i, NULL);
     assert(st == ST_OK);
-    st = add_key(i, rsa_key_id(key), rsa_key_ref(key), NULL);
+    st = add_key(i, rsa_key_id(key), (struct trusted_key){.rsa = rsa_key_ref(key)}, NULL);
     assert(st == ST_OK);
 }
 
@@ -112,10 +131,23 @@ static struct str get_text(struct json_value object, struct str key) {
     return json_get(object, key, &v) ? json_str(v) : (struct str){0};
 }
 
-static bool is_usable(struct json_value jwk) {
-    struct str use = get_text(jwk, STR("use")), alg = get_text(jwk, STR("alg"));
-    return str_eq(get_text(jwk, STR("kty")), STR("RSA")) &&
-           (use.n == 0 || str_eq(use, STR("sig"))) && (alg.n == 0 || str_eq(alg, STR("RS256")));
+static bool is_for(struct json_value jwk, const char *type, const char *algorithm) {
+    struct str alg = get_text(jwk, STR("alg"));
+    return str_eq(get_text(jwk, STR("kty")), str_of(type)) &&
+           (alg.n == 0 || str_eq(alg, str_of(algorithm)));
+}
+
+static bool read_key(struct json_value jwk, struct trusted_key *out, struct problem *why) {
+    struct str use = get_text(jwk, STR("use"));
+    *out = (struct trusted_key){.rsa = NULL};
+    if (use.n > 0 && !str_eq(use, STR("sig")))
+        return false;
+    if (is_for(jwk, "RSA", "RS256"))
+        return rsa_key_from_jwk(get_text(jwk, STR("n")), get_text(jwk, STR("e")), &out->rsa, why) ==
+               ST_OK;
+    return is_for(jwk, "EC", "ES256") && str_eq(get_text(jwk, STR("crv")), STR("P-256")) &&
+           ec_key_from_jwk(get_text(jwk, STR("x")), get_text(jwk, STR("y")), &out->ec, why) ==
+               ST_OK;
 }
 
 /* One that cannot be understood is left out: it must not take the good ones along. */
@@ -124,15 +156,15 @@ static enum status add_keys(struct trusted_issuer *i, struct json_value keys, st
     struct json_value jwk;
     json_items(&it, keys);
     while (json_next(&it, &jwk)) {
-        struct rsa_key *key;
-        if (is_usable(jwk) &&
-            rsa_key_from_jwk(get_text(jwk, STR("n")), get_text(jwk, STR("e")), &key, why) == ST_OK)
+        struct trusted_key key;
+        if (read_key(jwk, &key, why))
             TRY(add_key(i, get_text(jwk, STR("kid")), key, why));
     }
     if (i->n_keys > 0)
         return ST_OK;
     return problem_set(why, ST_BAD_REQUEST, STR("keys"),
-                       "The key set has no RSA key for signatures of at least %d bits.",
+                       "The key set has no key for signatures that can be used: RSA of at least %d "
+                       "bits, or EC on P-256.",
                        RSA_BITS_MIN);
 }
 
@@ -183,7 +215,7 @@ void trust_unref(struct trust *t) {
         free(i->audiences);
         for (size_t k = 0; k < i->n_keys; k++) {
             free(i->keys[k].id);
-            rsa_key_unref(i->keys[k].key);
+            drop_key(&i->keys[k]);
         }
         free(i->issuer);
     }

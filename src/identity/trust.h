@@ -23,6 +23,8 @@ struct trust_issuer {
     const struct str *audiences;
     size_t n_audiences; /* at least 1 */
     bool is_own;        /* our own token service: reported with the claims */
+    /* No object id of this issuer's is one of another's: GUIDs too are made into ids of its own (issuer.h). */
+    bool has_own_ids;
 };
 
 enum {
@@ -39,8 +41,8 @@ void trust_add_key(struct trust *t, const struct trust_issuer *issuer, struct rs
 
 /*
  * Adds an issuer with the keys of a JWK set (RFC 7517, section 5) as its jwks_uri answers it. Keys
- * of other types, other uses than "sig" and other algorithms than RS256 are left out, as are
- * certificates beside them. ST_BAD_JSON when it is none, ST_BAD_REQUEST when no usable key is left
+ * of other types than RSA and EC on P-256, other uses than "sig" and other algorithms than RS256 and ES256
+ * are left out, as are certificates beside them. ST_BAD_JSON when it is none, ST_BAD_REQUEST when no usable key is left
  * or there are too many issuers or keys. With an empty text the issuer is known but none of its
  * tokens is believed yet: TOKEN_UNKNOWN_KEY, the sign to fetch.
  */

@@ -1,10 +1,10 @@
-// az.test.mjs - the Azure CLI, unmodified, against a control plane: `make test-az` (it installs azure-cli from Debian).
+// az.test.mjs - the Azure CLI, unmodified, against a control plane: `make test-az` (tools/az.sh installs one).
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { spawnGateway, spawnSimulator, tempFolder } from '../e2e/support.mjs';
+import { runWeir, spawnGateway, spawnSimulator, tempFolder } from '../e2e/support.mjs';
 
 const subscription = '00000000-0000-0000-0000-000000000001';
 const account = `/subscriptions/${subscription}/resourceGroups/rg1/providers/Microsoft.CognitiveServices/accounts/acct1`;
@@ -22,12 +22,13 @@ const resources = (backend) => [
 ];
 
 describe('az', { concurrency: false }, () => {
-    let gateway, sim, env, version;
+    const program = process.env.WEIR_AZ ?? 'az';
+    let gateway, sim, env, version, control, folder;
 
     // Runs az; its answer, parsed where it is JSON. Fails unless it ends as expected.
-    function az(args, { fails = false } = {}) {
+    function az(args, { fails = false, as = env } = {}) {
         return new Promise((resolve, reject) => {
-            const child = spawn('az', args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
+            const child = spawn(program, args, { env: as, stdio: ['ignore', 'pipe', 'pipe'] });
             let out = '', err = '';
             child.stdout.setEncoding('utf8').on('data', (d) => (out += d));
             child.stderr.setEncoding('utf8').on('data', (d) => (err += d));
@@ -39,23 +40,30 @@ describe('az', { concurrency: false }, () => {
         });
     }
 
+    // az as another principal, with a folder of its own; its environment.
+    async function loginAs(name, id, secret) {
+        const as = { ...env, AZURE_CONFIG_DIR: path.join(folder, name) };
+        await az(['cloud', 'register', '-n', 'Weir', '--endpoint-resource-manager', control.controlEndpoint], { as });
+        await az(['cloud', 'set', '-n', 'Weir'], { as });
+        const [login] = await az(['login', '--service-principal', '-u', id, '-p', secret, '--tenant', control.tenantId], { as });
+        assert.equal(login.id, subscription);
+        return as;
+    }
+
     before(async () => {
-        const found = spawnSync('az', ['version', '-o', 'json'], { encoding: 'utf8' });
+        const found = spawnSync(program, ['version', '-o', 'json'], { encoding: 'utf8' });
         assert.equal(found.status, 0, 'there is no az: make test-az installs it');
         version = JSON.parse(found.stdout)['azure-cli'];
-        const folder = tempFolder(null);
+        folder = tempFolder(null);
         sim = await spawnSimulator(null, '--profile', 'instant');
         gateway = await spawnGateway(null, { resources: resources(sim.url), folder, args: ['--control-listen', '127.0.0.1:0'] });
-        const control = JSON.parse(readFileSync(path.join(folder, 'data/operator.json')));
+        control = JSON.parse(readFileSync(path.join(folder, 'data/operator.json')));
         env = {
-            ...process.env, REQUESTS_CA_BUNDLE: control.caFile, AZURE_CONFIG_DIR: path.join(folder, 'az'),
+            ...process.env, REQUESTS_CA_BUNDLE: control.caFile,
             AZURE_CORE_COLLECT_TELEMETRY: 'no', AZURE_CORE_NO_COLOR: 'true',
         };
         delete env.HTTPS_PROXY;
-        await az(['cloud', 'register', '-n', 'Weir', '--endpoint-resource-manager', control.controlEndpoint]);
-        await az(['cloud', 'set', '-n', 'Weir']);
-        const [login] = await az(['login', '--service-principal', '-u', control.clientId, '-p', control.clientSecret, '--tenant', control.tenantId]);
-        assert.equal(login.id, subscription);
+        env = await loginAs('az', control.clientId, control.clientSecret);
     });
     after(async () => {
         await gateway?.stop();
@@ -98,6 +106,28 @@ describe('az', { concurrency: false }, () => {
         const body = { sku: { name: 'ProvisionedManaged', capacity: 1 }, properties: { model: { format: 'OpenAI', name: 'no-such-model', version: '1' } } };
         const err = await az(['rest', '--method', 'put', '--url', `${account}/deployments/bad?api-version=2024-10-01`, '--body', JSON.stringify(body)], { fails: true });
         assert.match(err, /DeploymentModelNotSupported/);
+    });
+
+    test('lets a principal in whose role is to call: it reads, changes nothing, and its token is good for calls', async () => {
+        const made = await runWeir(['principal', 'create', 'caller', '--json', '--role', 'Cognitive Services OpenAI User', '--scope', account,
+            '--data-dir', path.join(folder, 'data')]);
+        assert.equal(made.code, 0, made.stderr);
+        const { appId, password } = JSON.parse(made.stdout);
+        const as = await loginAs('caller', appId, password);
+        const shown = await az(['cognitiveservices', 'account', 'deployment', 'show', '-n', 'acct1', '-g', 'rg1', '--deployment-name', 'MyModel'], { as });
+        assert.equal(shown.sku.capacity, 100);
+        const refused = await az(['rest', '--method', 'put', '--url', `${account}/deployments/MyModel?api-version=2024-10-01`, '--body',
+            JSON.stringify({ sku: { name: 'ProvisionedManaged', capacity: 50 }, properties: { model: { format: 'OpenAI', name: 'gpt-4', version: '0613' } } })], { as, fails: true });
+        assert.match(refused, /AuthorizationFailed/);
+        assert.match(await az(['cognitiveservices', 'account', 'keys', 'list', '-n', 'acct1', '-g', 'rg1'], { as, fails: true }), /AuthorizationFailed/);
+        const { accessToken } = await az(['account', 'get-access-token'], { as });
+        const call = (token) => fetch(`${gateway.url}/openai/deployments/MyModel/chat/completions?api-version=2024-10-21`, {
+            method: 'POST', headers: { 'content-type': 'application/json', authorization: `Bearer ${token}` },
+            body: JSON.stringify({ messages: [{ role: 'user', content: 'Hi' }], max_tokens: 3 }),
+        });
+        const answer = await call(accessToken);
+        assert.equal(answer.status, 200, await answer.text());
+        assert.equal((await call(`${accessToken}x`)).status, 401);
     });
 
     test('deletes the deployment and the account, lists what is deleted, and purges it', async () => {

@@ -13,6 +13,7 @@ const until = (fn, ms = 30000) => waitFor(fn, ms);
 
 const audience = 'api://weir';
 const newKey = (kid) => ({ kid, ...generateKeyPairSync('rsa', { modulusLength: 2048 }) });
+const newCurveKey = (kid, namedCurve = 'P-256') => ({ kid, ...generateKeyPairSync('ec', { namedCurve }) });
 const encode = (o) => Buffer.from(typeof o === 'string' ? o : JSON.stringify(o)).toString('base64url');
 
 // A small issuer on https. `published` are the keys that it tells of; `answer` may be replaced to misbehave.
@@ -57,8 +58,9 @@ class Issuer {
     }
 
     token(more = {}, { key = this.signs, header = {} } = {}) {
-        const text = `${encode({ alg: 'RS256', typ: 'JWT', kid: key.kid, ...header })}.${encode(this.claims(more))}`;
-        return `${text}.${sign('sha256', Buffer.from(text), key.privateKey).toString('base64url')}`;
+        const alg = key.privateKey.asymmetricKeyType === 'ec' ? 'ES256' : 'RS256';
+        const text = `${encode({ alg, typ: 'JWT', kid: key.kid, ...header })}.${encode(this.claims(more))}`;
+        return `${text}.${sign('sha256', Buffer.from(text), { key: key.privateKey, dsaEncoding: 'ieee-p1363' }).toString('base64url')}`;
     }
 }
 
@@ -257,6 +259,33 @@ describe('its keys', () => {
         assert.equal((await manage(c, issuer.token({ oid: guid }))).status, 200);
     });
 
+    test('may be of RSA and of P-256, each for its own algorithm', async (t) => {
+        const { c, issuer } = await spawnWithIssuer(t);
+        const rsa = issuer.signs, curve = newCurveKey('curve'), other = newCurveKey('other'), long = newCurveKey('long', 'P-384');
+        issuer.turn(curve, rsa, long);
+        const token = issuer.token({ oid: guid });
+        await until(async () => (await manage(c, token)).status === 200);
+        await assign(c, guid, openAiUser);
+        assert.equal((await c.put(`${account('acct')}/deployments/d`, deploymentBody(50))).status, 201);
+        await until(async () => (await call(c, token)) === 200);
+        assert.equal((await manage(c, issuer.token({ oid: guid }, { key: rsa }))).status, 200);
+        const [head, body, signature] = token.split('.');
+        const bad = {
+            'of another key': issuer.token({ oid: guid }, { key: { ...other, kid: 'curve' } }),
+            'of a curve that is not understood': issuer.token({ oid: guid }, { key: long }),
+            'with ES256 and the RSA key': issuer.token({ oid: guid }, { header: { kid: rsa.kid } }),
+            'with RS256 and the key on the curve': issuer.token({ oid: guid }, { key: rsa, header: { kid: 'curve' } }),
+            'with RS256 said of a signature by ES256': `${encode({ alg: 'RS256', kid: 'curve' })}.${body}.${signature}`,
+            'with other claims': `${head}.${encode(issuer.claims({ oid: guid, name: 'x' }))}.${signature}`,
+            'without half of the signature': `${head}.${body}.${signature.slice(0, 43)}`,
+            'with a signature of zeroes': `${head}.${body}.${Buffer.alloc(64).toString('base64url')}`,
+        };
+        for (const [name, text] of Object.entries(bad)) {
+            assert.equal((await manage(c, text)).status, 401, name);
+            assert.equal(await call(c, text), 401, name);
+        }
+    });
+
     test('are kept while it cannot be reached or answers nonsense', async (t) => {
         const { c, issuer } = await spawnWithIssuer(t);
         const token = issuer.token({ oid: guid });
@@ -360,9 +389,28 @@ describe('its keys', () => {
     });
 });
 
+test('of two issuers, one whose ids are its own cannot speak for a principal of the other', async (t) => {
+    const one = new Issuer(tempFolder()), other = new Issuer(tempFolder(), '/other');
+    for (const i of [one, other]) {
+        await i.listen();
+        t.after(() => i.close());
+    }
+    const c = await spawnWithAccount(t, { args: [...setting(one, ' ids=guid'), ...setting(other, ' ids=own')] });
+    await assign(c, guid, reader);
+    await until(async () => (await manage(c, one.token({ oid: guid }))).status === 200);
+    await until(async () => (await manage(c, other.token({ oid: guid }))).status === 403);
+    const id = objectIdOf(other.name, guid);
+    assert.ok((await manage(c, other.token({ oid: guid }))).json().error.message.includes(id));
+    await assign(c, id, reader);
+    assert.equal((await manage(c, other.token({ oid: guid }))).status, 200);
+    assert.equal((await manage(c, other.token({ oid: id }))).status, 403);
+    assert.equal((await manage(c, one.token({ oid: id }))).status, 200, 'that one is trusted with all GUIDs');
+});
+
 test('a setting that cannot be meant is told at start', async (t) => {
     for (const [text, says] of [['https://a.example', /audience/], ['http://a.example audience=x', /https/], ['https://a.example audience=x ca=/none.pem', /none\.pem/],
-        ['https://a.example audience=x,https://a.example audience=y', /twice/]]) {
+        ['https://a.example audience=x,https://a.example audience=y', /twice/],
+        ['https://a.example audience=x ids=own,https://b.example audience=y', /https:\/\/b\.example says neither/]]) {
         const gateway = await spawnGateway(t, {
             resources: [], mayFail: true, args: ['--control-listen', '127.0.0.1:0', '--oidc-issuer', text],
         });

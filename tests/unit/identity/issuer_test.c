@@ -113,7 +113,7 @@ static void a_subject_that_is_a_guid_stays_and_another_becomes_one(void **state)
     (void)state;
     char one[PRINCIPAL_GUID_SIZE], other[PRINCIPAL_GUID_SIZE];
     static const struct str guid = STR_INIT("0F8FAD5B-d9cb-469f-a165-70867728950e");
-    issuer_principal_id(STR("https://a"), guid, one);
+    issuer_principal_id(STR("https://a"), guid, false, one);
     assert_true(str_eq(str_of(one), guid));
     static const struct str subjects[] = {
         STR_INIT("auth0|1"),
@@ -125,25 +125,57 @@ static void a_subject_that_is_a_guid_stays_and_another_becomes_one(void **state)
         STR_INIT("0f8fad5b+d9cb-469f-a165-70867728950e"),
     };
     for (size_t i = 0; i < ARRAY_LEN(subjects); i++) {
-        issuer_principal_id(STR("https://a"), subjects[i], one);
+        issuer_principal_id(STR("https://a"), subjects[i], false, one);
         assert_int_equal(strlen(one), PRINCIPAL_GUID_SIZE - 1);
         assert_true(one[14] == '8' && one[8] == '-' && strchr("89ab", one[19]));
-        issuer_principal_id(STR("https://a"), subjects[i], other);
+        issuer_principal_id(STR("https://a"), subjects[i], false, other);
         assert_string_equal(one, other);
-        issuer_principal_id(STR("https://b"), subjects[i], other);
+        issuer_principal_id(STR("https://b"), subjects[i], false, other);
         assert_string_not_equal(one, other);
         for (size_t k = 0; k < i; k++) {
-            issuer_principal_id(STR("https://a"), subjects[k], other);
+            issuer_principal_id(STR("https://a"), subjects[k], false, other);
             assert_string_not_equal(one, other);
         }
     }
     /* The first half of `printf 'https://a\nauth0|1' | sha256sum`, so that an operator can work it out. */
-    issuer_principal_id(STR("https://a"), STR("auth0|1"), one);
+    issuer_principal_id(STR("https://a"), STR("auth0|1"), false, one);
     assert_string_equal(one, "ea779d41-3786-8a27-838a-88c2038c36ac");
+    issuer_principal_id(STR("https://a"), STR("auth0|1"), true, other);
+    assert_string_equal(one, other);
+}
+
+static void an_issuer_with_ids_of_its_own_cannot_say_anothers_guid(void **state) {
+    (void)state;
+    char a[PRINCIPAL_GUID_SIZE], b[PRINCIPAL_GUID_SIZE];
+    static const struct str guid = STR_INIT("0f8fad5b-d9cb-469f-a165-70867728950e");
+    issuer_principal_id(STR("https://a"), guid, true, a);
+    issuer_principal_id(STR("https://b"), guid, true, b);
+    assert_string_not_equal(a, b);
+    assert_false(str_ieq(str_of(a), guid));
+    assert_true(a[14] == '8' && b[14] == '8');
+    /* Nor can it say the id that another issuer's subject was given. */
+    issuer_principal_id(STR("https://a"), str_of(b), true, a);
+    assert_string_not_equal(a, b);
+}
+
+static void whose_the_ids_are_may_be_said(void **state) {
+    (void)state;
+    struct issuer_setting s;
+    struct problem why = {0};
+    assert_int_equal(issuer_read_setting(STR("https://a audience=x"), &s, &why), ST_OK);
+    assert_int_equal(s.ids, ISSUER_IDS_UNSAID);
+    assert_int_equal(issuer_read_setting(STR("https://a audience=x ids=own"), &s, &why), ST_OK);
+    assert_int_equal(s.ids, ISSUER_IDS_OWN);
+    assert_int_equal(issuer_read_setting(STR("https://a ids=guid audience=x"), &s, &why), ST_OK);
+    assert_int_equal(s.ids, ISSUER_IDS_GUID);
+    assert_int_equal(issuer_read_setting(STR("https://a audience=x ids=mine"), &s, &why),
+                     ST_BAD_REQUEST);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_issuer_with_ids_of_its_own_cannot_say_anothers_guid),
+        cmocka_unit_test(whose_the_ids_are_may_be_said),
         cmocka_unit_test(a_setting_names_issuer_audiences_keys_and_authority),
         cmocka_unit_test(a_setting_that_leaves_something_open_is_refused),
         cmocka_unit_test(the_description_stands_below_the_issuers_name),

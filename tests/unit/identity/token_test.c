@@ -259,8 +259,8 @@ static void an_unsigned_token_is_refused_however_it_says_so(void **state) {
 static void other_algorithms_are_refused_before_any_key_is_tried(void **state) {
     (void)state;
     static const char *const headers[] = {
-        "{\"alg\":\"HS256\"}", "{\"alg\":\"RS512\"}", "{\"alg\":\"PS256\"}",
-        "{\"alg\":\"ES256\"}", "{\"alg\":\"rs256\"}", "{\"alg\":\"\"}",
+        "{\"alg\":\"HS256\"}", "{\"alg\":\"RS512\"}", "{\"alg\":\"PS256\"}", "{\"alg\":\"ES384\"}",
+        "{\"alg\":\"rs256\"}", "{\"alg\":\"\"}",      "{\"alg\":\"es256\"}",
     };
     for (size_t i = 0; i < ARRAY_LEN(headers); i++) {
         struct buf token = craft(theirs, headers[i], good_claims);
