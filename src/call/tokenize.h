@@ -22,8 +22,8 @@ struct tokenize_env {
  * nobody knows it; `exact` is false, and there are no ids, where no vocabulary is known and the count is
  * an estimate. Other members are passed over.
  *
- * The body has JSON_PADDING readable bytes behind it. Takes as long as counting does: the caller
- * bounds it. ST_BAD_JSON, ST_BAD_REQUEST or ST_NOT_FOUND with the member in `why`.
+ * The body has JSON_PADDING readable bytes behind it. Takes as long as counting does, so long
+ * ones do not belong on a loop. ST_BAD_JSON, ST_BAD_REQUEST or ST_NOT_FOUND with the member in `why`.
  */
 enum status tokenize_answer(const struct tokenize_env *env, struct str body, struct buf *out,
                             struct problem *why) MUST_USE;

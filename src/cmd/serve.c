@@ -105,18 +105,42 @@ static struct live_view *ops_view(void *arg) {
     return plan_view(a->plan);
 }
 
-static enum status ops_tokenize(void *arg, struct str body, struct buf *out, struct problem *why) {
+/* What a text of POST /tokenize is counted with, however the configuration changes meanwhile. */
+struct tokenizing {
+    struct counting *counting;           /* borrowed; outlives the loops */
+    struct snapshot *snapshot;           /* one reference */
+    struct vocabulary_set *vocabularies; /* one reference; may be NULL */
+};
+
+static void *ops_tokenize_begin(void *arg) {
     struct app *a = arg;
+    struct tokenizing *t = xcalloc(1, sizeof *t);
+    t->counting = a->counting;
+    t->snapshot = snapshot_ref(plan_view(a->plan)->snapshot);
+    t->vocabularies = vocabulary_set_ref(plan_vocabularies(a->plan));
+    return t;
+}
+
+static enum status ops_tokenize(void *begun, struct str body, struct buf *out,
+                                struct problem *why) {
+    struct tokenizing *t = begun;
     struct tokenize_env env = {
         .doc = json_doc_new(),
-        .counters = counting_borrow(a->counting),
-        .catalog = snapshot_catalog(plan_view(a->plan)->snapshot),
-        .vocabularies = plan_vocabularies(a->plan),
+        .counters = counting_borrow(t->counting),
+        .catalog = snapshot_catalog(t->snapshot),
+        .vocabularies = t->vocabularies,
     };
     enum status st = tokenize_answer(&env, body, out, why);
-    counting_give_back(a->counting, env.counters);
+    counting_give_back(t->counting, env.counters);
     json_doc_free(env.doc);
     return st;
+}
+
+static void ops_tokenize_end(void *begun) {
+    struct tokenizing *t = begun;
+    snapshot_unref(t->snapshot);
+    vocabulary_set_unref(t->vocabularies);
+    free(t);
 }
 
 static const char *ops_not_ready(void *arg) {
@@ -247,7 +271,10 @@ static void make_workers(struct app *a) {
     }
     struct ops_source source = {.view = ops_view,
                                 .not_ready = ops_not_ready,
+                                .tokenize_begin = ops_tokenize_begin,
                                 .tokenize = ops_tokenize,
+                                .tokenize_end = ops_tokenize_end,
+                                .body_bytes = (size_t)a->settings->body_limit,
                                 .shards = a->shards,
                                 .n_shards = (size_t)a->n_workers,
                                 .started_s = os_wall_us() / 1000000,

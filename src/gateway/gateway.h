@@ -42,7 +42,7 @@ void plan_bind(struct plan *p, struct live_view *view);
 struct plan *plan_ref(struct plan *p);
 void plan_unref(struct plan *p); /* the last one puts it into its yard; accepts NULL */
 struct live_view *plan_view(const struct plan *p);
-const struct vocabulary_set *plan_vocabularies(const struct plan *p); /* may be NULL */
+struct vocabulary_set *plan_vocabularies(const struct plan *p); /* may be NULL */
 
 struct gateway_settings {
     struct server_limits limits;

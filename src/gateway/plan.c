@@ -93,6 +93,6 @@ struct live_view *plan_view(const struct plan *p) {
     return p->view;
 }
 
-const struct vocabulary_set *plan_vocabularies(const struct plan *p) {
+struct vocabulary_set *plan_vocabularies(const struct plan *p) {
     return p->vocabularies;
 }

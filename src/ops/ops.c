@@ -9,7 +9,9 @@ enum { PAGE_MAX = 64 << 20 };
 
 struct ops {
     struct ops_source source;
+    struct loop *loop;
     struct server *server;
+    struct list asks; /* of struct ask, in the order of their coming; the first is worked on */
 };
 
 /* --- /metrics --- */
@@ -233,18 +235,72 @@ static void put_debug(const struct live_view *v, int64_t now_ns, struct buf *out
 
 /* --- the listener --- */
 
-static void tokenize(struct ops *o, struct exchange *x, struct str method) {
-    struct problem why = {0};
-    struct buf page;
-    enum status st = ST_METHOD_NOT_ALLOWED;
-    buf_init(&page, PAGE_MAX);
-    if (str_eq(method, STR("POST")))
-        st = o->source.tokenize(o->source.arg, exchange_body(x), &page, &why);
-    if (st == ST_OK)
-        exchange_reply(x, 200, STR("application/json"), buf_view(&page));
-    else
-        exchange_reply_error(x, st, why.message[0] ? &why : NULL);
-    buf_destroy(&page);
+/* A POST /tokenize. A long text takes long to count, so another thread does, one text after another. */
+struct ask {
+    struct list in_asks;
+    struct ops *ops;    /* NULL when the listener is gone */
+    struct exchange *x; /* NULL when the client is gone */
+    struct ops_source source;
+    void *begun; /* NULL: it waits */
+    struct buf body, page;
+    enum status st;
+    struct problem why;
+};
+
+static void ask_free(struct ask *a) {
+    buf_destroy(&a->body);
+    buf_destroy(&a->page);
+    free(a);
+}
+
+static void ask_work(void *arg) {
+    struct ask *a = arg;
+    a->st = a->source.tokenize(a->begun, buf_view(&a->body), &a->page, &a->why);
+}
+
+static void ask_done(void *arg);
+
+static void ask_first(struct ops *o) {
+    if (list_is_empty(&o->asks))
+        return;
+    struct ask *a = CONTAINER_OF(o->asks.next, struct ask, in_asks);
+    a->begun = a->source.tokenize_begin(a->source.arg);
+    loop_work(o->loop, ask_work, ask_done, a);
+}
+
+static void ask_done(void *arg) {
+    struct ask *a = arg;
+    a->source.tokenize_end(a->begun);
+    if (a->ops) {
+        list_remove(&a->in_asks);
+        ask_first(a->ops);
+    }
+    if (a->x) {
+        exchange_set_user(a->x, NULL);
+        if (a->st == ST_OK)
+            exchange_reply(a->x, 200, STR("application/json"), buf_view(&a->page));
+        else
+            exchange_reply_error(a->x, a->st, a->why.message[0] ? &a->why : NULL);
+    }
+    ask_free(a);
+}
+
+static void tokenize(struct ops *o, struct exchange *x) {
+    if (!str_eq(exchange_head(x)->method, STR("POST"))) {
+        exchange_reply_error(x, ST_METHOD_NOT_ALLOWED, NULL);
+        return;
+    }
+    struct ask *a = xcalloc(1, sizeof *a);
+    a->ops = o;
+    a->x = x;
+    a->source = o->source;
+    a->body = exchange_take_body(x);
+    buf_init(&a->page, PAGE_MAX);
+    exchange_set_user(x, a);
+    bool is_first = list_is_empty(&o->asks);
+    list_append(&o->asks, &a->in_asks);
+    if (is_first)
+        ask_first(o);
 }
 
 static void on_request(void *arg, struct exchange *x) {
@@ -254,7 +310,7 @@ static void on_request(void *arg, struct exchange *x) {
     if (memchr(path.p, '?', path.n))
         path.n = (size_t)((const char *)memchr(path.p, '?', path.n) - path.p);
     if (str_eq(path, STR("/tokenize"))) {
-        tokenize(o, x, head->method);
+        tokenize(o, x);
         return;
     }
     if (!str_eq(head->method, STR("GET")) && !str_eq(head->method, STR("HEAD"))) {
@@ -287,16 +343,33 @@ static void on_request(void *arg, struct exchange *x) {
 }
 
 static void on_gone(void *user, struct exchange *x) {
+    (void)x;
+    struct ask *a = user;
+    if (!a)
+        return;
+    a->x = NULL;
+    if (!a->begun) {
+        list_remove(&a->in_asks);
+        ask_free(a);
+    }
+}
+
+static void on_drained(void *user, struct exchange *x) {
     (void)user;
     (void)x;
 }
 
-static const struct server_handler handler = {NULL, on_request, on_gone, on_gone, NULL};
+static const struct server_handler handler = {NULL, on_request, on_gone, on_drained, NULL};
 
 struct ops *ops_new(struct loop *l, const struct ops_source *source) {
+    enum { BODIES = 4 }; /* of the longest at once */
     struct ops *o = xcalloc(1, sizeof *o);
     o->source = *source;
-    struct server_limits limits = {.n_connections = 200, .body_bytes = OPS_BODY_MAX};
+    o->loop = l;
+    list_init(&o->asks);
+    struct server_limits limits = {.n_connections = 200,
+                                   .body_bytes = source->body_bytes,
+                                   .bodies_bytes = BODIES * (int64_t)source->body_bytes};
     o->server = server_new(l, &limits, &handler, o);
     return o;
 }
@@ -309,5 +382,11 @@ void ops_free(struct ops *o) {
     if (!o)
         return;
     server_free(o->server);
+    /* All that waited went with their clients; the one that is worked on ends before the loop does. */
+    if (!list_is_empty(&o->asks)) {
+        struct ask *a = CONTAINER_OF(o->asks.next, struct ask, in_asks);
+        list_remove(&a->in_asks);
+        a->ops = NULL;
+    }
     free(o);
 }

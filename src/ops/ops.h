@@ -15,15 +15,16 @@
  */
 struct ops;
 
-/* The longest body: counting goes on in the loop, and takes a millisecond for so much. */
-enum { OPS_BODY_MAX = 64 << 10 };
-
-/* Where the numbers come from; all called on the loop of the listener. */
+/* Where the numbers come from; called on the loop of the listener where nothing else is said. */
 struct ops_source {
     struct live_view *(*view)(void *arg); /* borrowed */
     const char *(*not_ready)(void *arg);  /* NULL when ready */
-    /* Appends the answer of POST /tokenize. */
-    enum status (*tokenize)(void *arg, struct str body, struct buf *out, struct problem *why);
+    /* POST /tokenize: takes what the next text is counted with; appends the answer, on a thread of the pool,
+     * one at a time, perhaps while the listener ends; gives back what was taken. */
+    void *(*tokenize_begin)(void *arg);
+    enum status (*tokenize)(void *begun, struct str body, struct buf *out, struct problem *why);
+    void (*tokenize_end)(void *begun);
+    size_t body_bytes;                         /* the longest body */
     const struct metrics_shard *const *shards; /* borrowed, one per loop */
     size_t n_shards;
     int64_t started_s; /* wall clock */

@@ -165,7 +165,17 @@ test('POST /tokenize of the operations listener answers as weir tokenize does, a
     assert.equal((await ask(JSON.stringify({ model: 'nobody', prompt }))).status, 404);
     assert.equal((await ask('{"model":')).status, 400);
     assert.equal((await ask('', 'GET')).status, 405);
-    assert.equal((await ask(JSON.stringify({ model: 'gpt-4o', prompt: 'x'.repeat(70000) }))).status, 413);
+    // Several long ones at once: one after another, each with its own answer; and who leaves is no harm.
+    const long = (n) => 'a few words and 共和国 '.repeat(n);
+    const leaving = new AbortController();
+    const left = fetch(`${gateway.opsUrl}/tokenize`, { method: 'POST', body: JSON.stringify({ model: 'gpt-4o', prompt: long(50000) }), signal: leaving.signal })
+        .then(() => null, (e) => e.name);
+    const many = [30000, 3, 20000, 10000].map((n) => ask(JSON.stringify({ model: 'gpt-4o', prompt: long(n) })));
+    leaving.abort();
+    assert.equal(await left, 'AbortError');
+    assert.deepEqual((await Promise.all(many)).map((a) => a.body.count),
+        [30000, 3, 20000, 10000].map((n) => oracle.encode_ordinary(long(n)).length));
+    assert.equal((await ask(' '.repeat((32 << 20) + 1))).status, 413);
     assert.equal((await gateway.debug('ptu')).chargedMt, 0);
     oracle.free();
 });
