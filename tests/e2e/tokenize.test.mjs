@@ -179,3 +179,15 @@ test('POST /tokenize of the operations listener answers as weir tokenize does, a
     assert.equal((await gateway.debug('ptu')).chargedMt, 0);
     oracle.free();
 });
+
+test('a process that is told to end while it counts a long text ends in order', async (t) => {
+    for (let round = 0; round < 3; round++) {
+        const gateway = await spawnGateway(t, { resources: resourceSet(['http://127.0.0.1:9']) });
+        const body = JSON.stringify({ model: 'gpt-4o', prompt: 'words and 共和国 '.repeat(100000 * (round + 1)) });
+        const asked = fetch(`${gateway.opsUrl}/tokenize`, { method: 'POST', body }).then((r) => r.status, () => 'cut');
+        for (let i = 0; i < round; i++) await fetch(`${gateway.opsUrl}/healthz`);
+        const { code } = await gateway.stop();
+        assert.equal(code, 0);
+        assert.ok([200, 'cut'].includes(await asked));
+    }
+});
