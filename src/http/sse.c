@@ -3,16 +3,20 @@
 void sse_init(struct sse *s, size_t ceiling) {
     *s = (struct sse){0};
     buf_init(&s->carry, ceiling);
+    buf_init(&s->joined, ceiling);
 }
 
 void sse_destroy(struct sse *s) {
     buf_destroy(&s->carry);
+    buf_destroy(&s->joined);
 }
 
 /* The text of a `data:` line without its name and one blank; false for any other line. */
 static bool data_of(struct str line, struct str *data) {
-    if (!str_starts(line, STR("data:")))
-        return false;
+    if (!str_starts(line, STR("data:"))) {
+        *data = str_skip(line, line.n);
+        return str_eq(line, STR("data")); /* a name alone is a field without text */
+    }
     line = str_skip(line, 5);
     *data = str_skip(line, line.n && line.p[0] == ' ');
     return true;
@@ -25,10 +29,29 @@ static struct str chomp(struct str line) {
     return line;
 }
 
+/* The data of an event with several lines of it. */
+static struct str join_data(struct sse *s, struct str raw) {
+    struct str line, data;
+    buf_clear(&s->joined);
+    if (!buf_reserve_slack(&s->joined, raw.n, SSE_SLACK)) {
+        s->joined.overflowed = false;
+        return STR("");
+    }
+    for (int n = 0; str_cut(&raw, '\n', &line);) {
+        if (!data_of(chomp(line), &data))
+            continue;
+        if (n++)
+            buf_char(&s->joined, '\n');
+        buf_str(&s->joined, data);
+    }
+    return buf_view(&s->joined);
+}
+
 /* The whole event at the front of `in`, which begins an event; false when its end is not there. */
-static bool next_in_place(struct str *in, struct sse_event *event) {
+static bool next_in_place(struct sse *s, struct str *in, struct sse_event *event) {
     struct str rest = *in;
-    struct str data = {NULL, 0};
+    struct str data = {NULL, 0}, more;
+    int n_data_lines = 0;
     while (rest.n) {
         const char *lf = memchr(rest.p, '\n', rest.n);
         if (!lf)
@@ -38,20 +61,22 @@ static bool next_in_place(struct str *in, struct sse_event *event) {
         if (line.n == 0) {
             *event =
                 (struct sse_event){.raw = {in->p, in->n - rest.n}, .data = data, .is_whole = true};
+            if (n_data_lines > 1)
+                event->data = join_data(s, event->raw);
             *in = rest;
             return true;
         }
-        if (!data.p)
-            data_of(line, &data);
+        if (data_of(line, &more) && n_data_lines++ == 0)
+            data = more;
     }
     return false;
 }
 
 static void forget_carry(struct sse *s) {
     buf_clear(&s->carry);
-    s->line_at = s->data_at = 0;
-    s->data = (struct str){NULL, 0};
-    s->has_data = s->is_given = false;
+    s->line_at = s->data_at = s->data_n = 0;
+    s->n_data_lines = 0;
+    s->is_given = false;
 }
 
 /* Moves bytes up to the next line end from `in` to the carry. True when a line became complete. */
@@ -111,7 +136,7 @@ bool sse_next(struct sse *s, struct str *in, struct sse_event *event) {
         forget_carry(s);
     if (s->is_overlong)
         return next_piece(s, in, event);
-    if (s->carry.len == 0 && next_in_place(in, event))
+    if (s->carry.len == 0 && next_in_place(s, in, event))
         return true;
     while (in->n) {
         if (!take_line(s, in))
@@ -121,15 +146,16 @@ bool sse_next(struct sse *s, struct str *in, struct sse_event *event) {
         struct str data;
         if (line.n == 0) {
             *event = (struct sse_event){.raw = buf_view(&s->carry), .is_whole = true};
-            if (s->has_data)
-                event->data = (struct str){s->carry.p + s->data_at, s->data.n};
+            if (s->n_data_lines == 1)
+                event->data = (struct str){s->carry.p + s->data_at, s->data_n};
+            else if (s->n_data_lines > 1)
+                event->data = join_data(s, event->raw);
             s->is_given = true;
             return true;
         }
-        if (!s->has_data && data_of(line, &data)) {
-            s->has_data = true;
+        if (data_of(line, &data) && s->n_data_lines++ == 0) {
             s->data_at = (size_t)(data.p - s->carry.p);
-            s->data.n = data.n;
+            s->data_n = data.n;
         }
         s->line_at = s->carry.len;
     }

@@ -9,22 +9,24 @@ enum { SSE_SLACK = 64 };
 
 struct sse_event {
     struct str raw;  /* the event's bytes with its blank line, to be forwarded as they are */
-    struct str data; /* of the first `data:` line; empty when there is none */
+    struct str data; /* of its `data:` lines, joined by line feeds; empty when there is none */
     bool is_whole;   /* false: a piece of an event beyond the ceiling; data is then empty */
 };
 
 /*
  * Events end at a blank line (LF or CR LF; the rare CR alone is not a line end here). An event that
  * arrives whole is a view into the input; one cut by reads is gathered in `carry`. One longer than
- * the ceiling is handed on in pieces as they come, so a hostile stream costs bounded memory.
+ * the ceiling is handed on in pieces as they come, so a hostile stream costs bounded memory. Several
+ * `data:` lines, which are rare, are copied together; beyond the ceiling they are not, and data is empty.
  * Source: WHATWG HTML, section 9.2.6 "Interpreting an event stream".
  */
 struct sse {
-    struct buf carry; /* owned: the beginning of an event whose end has not come */
-    size_t line_at;   /* in carry: where the unfinished line begins */
-    struct str data;  /* in carry, as offset (p unused) and length of the first data line */
-    size_t data_at;
-    bool has_data, is_overlong, is_given;
+    struct buf carry;       /* owned: the beginning of an event whose end has not come */
+    size_t line_at;         /* in carry: where the unfinished line begins */
+    struct buf joined;      /* owned: the data of an event that has several lines of it */
+    size_t data_at, data_n; /* in carry: the first data line's text */
+    int n_data_lines;       /* in carry */
+    bool is_overlong, is_given;
 };
 
 void sse_init(struct sse *s, size_t ceiling);
