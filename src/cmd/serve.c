@@ -288,12 +288,35 @@ static void *run_worker(void *arg) {
     return NULL;
 }
 
-static void run_loops(struct app *a) {
+/* Whoever orders a reload or a new log while the process starts is heard when it has; without this
+ * the signal would end it. Threads that exist by then keep these from themselves for good. */
+static void put_off_signals(int how) {
+    sigset_t s;
+    sigemptyset(&s);
+    sigaddset(&s, SIGHUP);
+    sigaddset(&s, SIGUSR1);
+    pthread_sigmask(how, &s, NULL);
+}
+
+/* Before anybody is told that it is ready. */
+static void hear_signals(struct app *a) {
     struct loop *first = a->workers[0].loop;
     loop_on_signal(first, SIGTERM, on_terminate, a);
     loop_on_signal(first, SIGINT, on_terminate, a);
     loop_on_signal(first, SIGHUP, on_hangup, a);
     loop_on_signal(first, SIGUSR1, on_user1, a);
+    put_off_signals(SIG_UNBLOCK);
+}
+
+/* All is settled and written; what remains is to free. */
+static void ignore_signals(void) {
+    static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1};
+    for (size_t i = 0; i < ARRAY_LEN(signals); i++)
+        signal(signals[i], SIG_IGN);
+}
+
+static void run_loops(struct app *a) {
+    struct loop *first = a->workers[0].loop;
     if (a->levels_path)
         a->save_timer = loop_timer_new(first, SAVE_MS, SAVE_MS, serve_levels_save, a);
     a->housekeep_timer = loop_timer_new(first, HOUSEKEEP_MS, HOUSEKEEP_MS, on_housekeep, a);
@@ -323,6 +346,8 @@ static void app_destroy(struct app *a) {
     log_close(a->log);
     for (int i = 0; i < a->n_workers; i++)
         loop_free(a->workers[i].loop);
+    if (a->is_ready)
+        ignore_signals();
     counting_free(a->counting);
     plan_unref(a->plan);
     snapshot_unref(a->obeyed);
@@ -354,6 +379,7 @@ int serve_run(const struct settings *s,
     struct problem why = {0};
     struct serve_ports ports;
     signal(SIGPIPE, SIG_IGN);
+    put_off_signals(SIG_BLOCK);
     keep_freed_memory();
     os_raise_file_limit();
     a.hash = os_random_key();
@@ -367,6 +393,7 @@ int serve_run(const struct settings *s,
     }
     if (st == ST_OK) {
         a.is_ready = true;
+        hear_signals(&a);
         if (on_ready)
             on_ready(arg, &ports);
         run_loops(&a);

@@ -12,7 +12,8 @@ struct serve_ports {
     struct control_facts facts; /* when there is a control plane */
 };
 
-/* Runs until SIGTERM or SIGINT. `on_ready` is called once calls are taken. An exit status. */
+/* Runs until SIGTERM or SIGINT. `on_ready` is called once calls are taken and signals are heard; a SIGHUP
+ * or SIGUSR1 that came before waits for that. An exit status. */
 int serve_run(const struct settings *s,
               void (*on_ready)(void *arg, const struct serve_ports *ports), void *arg);
 

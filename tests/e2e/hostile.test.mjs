@@ -1,10 +1,13 @@
 // hostile.test.mjs - peers that mean harm or are merely unlucky: what they may not do to the process or to others.
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import net from 'node:net';
+import path from 'node:path';
 import { describe, test } from 'node:test';
 import {
     answerBytes, chatCall, chatTarget, chunk, completionOf, delay, fakeBackend, isSanitized, rawConnection, requestBytes, resourceSet, spawnGateway, until,
+    weirBin,
 } from './support.mjs';
 
 const body = { messages: [{ role: 'user', content: 'Where does this river end?' }], max_tokens: 5 };
@@ -20,6 +23,28 @@ test('a call outlives its backend in the configuration, times out, and the proce
     assert.equal((await call).status, 504);
     await delay(100);
     assert.deepEqual(await gateway.stop(), { code: 0, signal: null }, gateway.stderr());
+});
+
+test('signals from the very first moment on end nothing but SIGTERM, which waits for its turn', async (t) => {
+    for (let i = 0; i < 3; i++) {
+        const child = spawn(weirBin, ['serve', '--resources', path.join(import.meta.dirname, '../../examples/resources'), '--data-dir', 'none',
+            '--listen', '127.0.0.1:0', '--ops-listen', 'none'], { stdio: ['ignore', 'ignore', 'pipe'] });
+        t.after(() => child.kill('SIGKILL'));
+        let stderr = '', end = null;
+        child.stderr.setEncoding('utf8').on('data', (s) => (stderr += s));
+        child.on('close', (code, signal) => (end = { code, signal }));
+        // Once the program is its own master: before, the signal is for what starts it.
+        await until(() => readFileSync(`/proc/${child.pid}/status`, 'utf8').match(/^SigBlk:\s+0+201$/m) || end || /calls on/.test(stderr));
+        await until(() => {
+            child.kill(i % 2 ? 'SIGHUP' : 'SIGUSR1');
+            return end || /calls on/.test(stderr);
+        });
+        assert.equal(end, null, stderr);
+        if (i % 2) await until(() => /configuration (not )?reloaded/.test(stderr));
+        child.kill('SIGTERM');
+        await until(() => end);
+        assert.deepEqual(end, { code: 0, signal: null }, stderr);
+    }
 });
 
 test('SIGTERM while the configuration is read ends in order', async (t) => {

@@ -314,7 +314,8 @@ export async function spawnGateway(t, { resources, args = [], env = {}, folder =
             const before = said().length;
             writeFileSync(file, typeof next === 'string' ? next : JSON.stringify(next));
             child.kill('SIGHUP');
-            await until(() => said().length > before);
+            await until(() => hasEnded || said().length > before);
+            if (hasEnded) throw new Error(`weir has ended\n${stderr}`);
             return said().at(-1) === 'configuration reloaded';
         },
         lines: () => readLines(logFile),
