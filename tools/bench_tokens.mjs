@@ -145,15 +145,16 @@ for (const { name, messages, bytes } of corpora) {
         if (round === 0) continue; // everybody's first time
         for (const [who, speed] of Object.entries(now)) (speeds[who] ??= []).push(speed);
     }
-    const row = { name, bytes, tokens: exact, mbPerS: {}, ratio: {} };
+    const row = { name, bytes, tokens: exact, mbPerS: {}, ratio: {}, firstRatio: {} };
     for (const who of Object.keys(speeds)) {
         row.mbPerS[who] = median(speeds[who]);
         row.ratio[who] = median(speeds.Weir.map((s, i) => s / speeds[who][i]));
+        row.firstRatio[who] = median(speeds['Weir, first'].map((s, i) => s / speeds[who][i]));
     }
     result.push(row);
     console.log(`\n${name}: ${(bytes / 1e6).toFixed(1)} MB, ${exact} tokens`);
     for (const who of Object.keys(speeds))
-        console.log(`  ${who.padEnd(26)} ${row.mbPerS[who].toFixed(1).padStart(7)} MB/s   Weir is ${row.ratio[who].toFixed(1)} x as fast`);
+        console.log(`  ${who.padEnd(26)} ${row.mbPerS[who].toFixed(1).padStart(7)} MB/s   Weir is ${row.ratio[who].toFixed(1)} x as fast, a fresh process ${row.firstRatio[who].toFixed(1)} x`);
 }
 
 // --- one piece without end: how the time grows ---
