@@ -303,6 +303,13 @@ void conn_send_posted(struct loop *l) {
     o->n_bytes = 0;
 }
 
+void conn_end_turn(struct loop *l) {
+    struct outbox *o = &l->outbox;
+    conn_send_posted(l);
+    o->n_turn_before = o->n_turn;
+    o->n_turn = 0;
+}
+
 /* Adds bytes to the outbox, behind those of this connection that are there. */
 static void post(struct conn *c, const struct iovec *iov, int n, size_t total) {
     struct outbox *o = &c->loop->outbox;
@@ -313,10 +320,13 @@ static void post(struct conn *c, const struct iovec *iov, int n, size_t total) {
     if (!c->posted) {
         o->entries[o->n++] = (struct outbox_entry){.conn = c, .at = o->n_bytes};
         c->posted = o->n;
+        o->n_turn++;
     }
     copy_pieces(o->bytes + o->n_bytes, iov, n);
     o->n_bytes += total;
     entry_of(c)->n += total;
+    if (o->n_turn <= 1 && o->n_turn_before <= 1)
+        conn_push(c);
 }
 
 /* Sends as they are, without TLS. */

@@ -44,7 +44,7 @@ void conn_start(struct conn *c, const struct conn_handlers *handlers, void *owne
 
 /*
  * Writes: up to 16 KiB at the end of the loop's turn, together with what other connections have to
- * write; more at once. What the kernel does not take is queued. Returns the bytes in the queue: the owner
+ * write; at once more than that, or when there are hardly others. What the kernel does not take is queued. Returns the bytes in the queue: the owner
  * stops its source when they are too many and goes on at on_drained. A failed connection swallows the
  * bytes; on_end tells.
  */

@@ -133,7 +133,7 @@ static void on_held(uv_poll_t *p, int status, int events) {
 
 /* Behind the events of a turn, and once more before the loop waits: timers come between. */
 static void on_events_done(uv_check_t *h) {
-    conn_send_posted(h->data);
+    conn_end_turn(h->data);
 }
 
 static void on_waiting(uv_prepare_t *h) {

@@ -18,8 +18,9 @@ enum { RECORD_SIZE = 16384 }; /* what one TLS record can hold (RFC 8446, section
  * What connections have to send when the loop's turn ends. A turn serves all who have something to be
  * read; their answers, and the requests that they lead to, go out together behind that. So the
  * processor runs the same code for one connection after the other, and whoever receives wakes up
- * once for all (docs/performance.md has what that saves). A connection that is alone in a turn waits for
- * nobody, and in a crowd the first one waits for at most OUTBOX_ENTRIES others.
+ * once for all (docs/performance.md has what that saves). In a crowd the first one waits for at most
+ * OUTBOX_ENTRIES others. After a turn in which at most one had something to send, the first one does not
+ * wait at all: most likely it is alone again, and what is still to be done for its call need not delay it.
  */
 enum { OUTBOX_ENTRIES = 32, OUTBOX_BYTES = 65536, OUTBOX_PIECE_MAX = RECORD_SIZE + 1024 };
 
@@ -31,6 +32,7 @@ struct outbox_entry {
 struct outbox {
     struct outbox_entry entries[OUTBOX_ENTRIES];
     int n;
+    int n_turn, n_turn_before; /* entries made in this turn, and in the one before */
     size_t n_bytes;
     char bytes[OUTBOX_BYTES];
 };
@@ -75,8 +77,9 @@ struct loop {
     char record_buffer[RECORD_SIZE];         /* bytes to be encrypted */
 };
 
-/* Sends what stands in the outbox. */
+/* Sends what stands in the outbox. conn_end_turn: behind the last event of a turn. */
 void conn_send_posted(struct loop *l);
+void conn_end_turn(struct loop *l);
 
 /* Drops the finishing connections that have sent everything, or all of them; true while one still has
  * bytes. */
