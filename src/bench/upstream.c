@@ -252,6 +252,7 @@ static void send_chunk(struct peer *p, int64_t now_ns) {
         move(p, &u->streams);
     }
     (void)conn_write(p->conn, iov, n);
+    conn_push(p->conn); /* the stamp is that of the write */
 }
 
 static void on_alarm(void *arg) {

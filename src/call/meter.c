@@ -272,7 +272,7 @@ static int depth_at_end(struct str rest) {
  * its own; with a colon behind it is a name; and what follows the object tells whether it belongs to
  * the root. Anything less certain is left to the full parse.
  */
-static bool find_usage_at_end(struct meter *m, struct str text) {
+static bool find_usage_at_end(struct meter *m, struct json_doc *doc, struct str text) {
     const char *found = NULL;
     while (text.n && (text.p[text.n - 1] == '\n' || text.p[text.n - 1] == '\r'))
         text.n--;
@@ -281,7 +281,8 @@ static bool find_usage_at_end(struct meter *m, struct str text) {
         if (!q)
             return false;
         n = (size_t)(q - text.p) + 7;
-        if (memcmp(q, "\"usage\"", 7) == 0)
+        bool is_escaped = q > text.p && q[-1] == '\\';
+        if (!is_escaped && memcmp(q, "\"usage\"", 7) == 0)
             found = q;
     }
     if (!found)
@@ -290,9 +291,15 @@ static bool find_usage_at_end(struct meter *m, struct str text) {
     if (rest.n < 2 || rest.p[0] != ':')
         return false;
     rest = str_trim(str_skip(rest, 1));
+    struct json_value v;
     struct usage u;
     size_t n;
-    if (!usage_scan(rest, &u, &n) || depth_at_end(str_skip(rest, n)) != -1)
+    if (!usage_scan(rest, &u, &n)) {
+        n = usage_length(rest);
+        if (n == 0 || json_parse(doc, rest.p, n, &v, NULL) != ST_OK || !usage_read(v, &u))
+            return false;
+    }
+    if (depth_at_end(str_skip(rest, n)) != -1)
         return false;
     m->usage = u;
     m->has_usage = true;
@@ -302,7 +309,7 @@ static bool find_usage_at_end(struct meter *m, struct str text) {
 static void read_whole(struct meter *m, struct json_doc *doc, struct str text) {
     struct json_value root;
     m->has_finished = true;
-    if (find_usage_at_end(m, text) || m->is_tail_only)
+    if (find_usage_at_end(m, doc, text) || m->is_tail_only)
         return;
     if (json_parse(doc, text.p, text.n, &root, NULL) != ST_OK)
         return;

@@ -4,11 +4,13 @@
 
 /* --- by the parser --- */
 
-/* What is no count of tokens is as good as absent; sums of what is beyond any count could wrap. */
+/* What is no count of tokens is as good as absent; sums of what is beyond any count could wrap. Of a
+ * number that is said twice the larger one holds: servers that speak for several interfaces fill in the
+ * names of one and leave those of the other at 0. */
 static void read_count(struct json_value v, int64_t *out) {
     int64_t n;
-    if (json_i64(v, &n) && n >= 0 && n <= RESERVATION_TOKENS_MAX)
-        *out = n;
+    if (json_i64(v, &n) && n <= RESERVATION_TOKENS_MAX)
+        *out = i64_max(*out, n);
 }
 
 /* {"cached_tokens": 1024} and {"reasoning_tokens": 0} */
@@ -155,16 +157,18 @@ static bool skip_value(struct str *s) {
     return n > 0;
 }
 
-/* Of a member that counts: its number, or null, which is as good as absent; once. */
+/* Of a member that counts: its number, or null, which is as good as absent. */
 static bool take_value(struct str *s, int64_t *out) {
+    int64_t n;
     skip_blanks(s);
-    if (*out >= 0)
-        return false;
     if (s->n >= 4 && memcmp(s->p, "null", 4) == 0) {
         *s = str_skip(*s, 4);
         return true;
     }
-    return take_count(s, out);
+    if (!take_count(s, &n))
+        return false;
+    *out = i64_max(*out, n);
+    return true;
 }
 
 /* An object of which the member of this name counts. */
@@ -196,6 +200,11 @@ static bool take_member(struct str *s, struct usage *u) {
     if (inside != COUNT_OTHER)
         return take_details(s, name_in_details(inside), place_of(u, inside));
     return skip_value(s);
+}
+
+size_t usage_length(struct str text) {
+    struct str s = text;
+    return skip_value(&s) ? text.n - s.n : 0;
 }
 
 bool usage_scan(struct str text, struct usage *out, size_t *n) {

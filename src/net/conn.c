@@ -415,6 +415,7 @@ static void read_encrypted(struct conn *c, struct str bytes) {
         if (r == TLS_AGAIN)
             return;
         if (r != TLS_OK) {
+            conn_push(c); /* the alert that tells the peer why */
             conn_end(c, ST_IO_FAILED, tls_session_error(c->session));
             return;
         }

@@ -129,6 +129,7 @@ static void tell_gone(struct exchange *x) {
 /* The client is gone, or must go, while the application may hold the exchange. */
 static void lose(struct exchange *x) {
     tell_gone(x);
+    conn_push(x->conn); /* answers that were complete before the client's end was seen */
     release(x, conn_close);
 }
 
@@ -250,6 +251,7 @@ size_t exchange_send(struct exchange *x, struct str piece, bool is_last) {
 
 void exchange_flush(struct exchange *x) {
     (void)exchange_send(x, STR(""), false);
+    conn_push(x->conn);
 }
 
 void exchange_reply(struct exchange *x, int status, struct str content_type, struct str body) {

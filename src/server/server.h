@@ -122,7 +122,8 @@ size_t exchange_send(struct exchange *x, struct str piece, bool is_last);
  * may follow anew. */
 bool exchange_take_back(struct exchange *x) MUST_USE;
 
-/* Sends the head alone. */
+/* Sends the head, if it has not gone out yet, and all that was sent before, without waiting for the end of the
+ * loop's turn. */
 void exchange_flush(struct exchange *x);
 
 /* The whole answer in one step; `x` may be dead after this. */

@@ -107,6 +107,7 @@ static void emit(struct call *c) {
         while (n < all.n - 1 && all.p[n - 1] == '\n')
             n++;
         c->n_queued = exchange_send(c->x, (struct str){all.p, n}, false);
+        exchange_flush(c->x); /* or the rest may be in the same read */
         buf_consume(&c->carry, n);
         return;
     }

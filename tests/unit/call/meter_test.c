@@ -600,6 +600,8 @@ static void of_a_long_answer_the_end_is_searched(void **state) {
     static const char *const ends[] = {
         "]}],\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":9,\"prompt_tokens_details\":{\"cached_tokens\":2}}}",
         "]}], \"usage\" : { \"prompt_tokens\" : 5, \"completion_tokens\":9,\n\"prompt_tokens_details\":{\"cached_tokens\":2} } , \"x\":1 }\n",
+        "]}],\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":9,\"completion_tokens_details\":{\"reasoning_tokens\":0.0},\"input_tokens\":-1,\"prompt_tokens_details\":{\"cached_tokens\":2}}}",
+        "]}],\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":9,\"prompt_tokens_details\":{\"cached_tokens\":2}},\"x\\\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":1}}",
         "\\\"usage\\\":{\\\"prompt_tokens\\\":1}\"]}],\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":9,\"prompt_tokens_details\":{\"cached_tokens\":2}}}",
     };
     static const char *const bad_ends[] = {
