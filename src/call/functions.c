@@ -1,6 +1,9 @@
 #include "call/functions.h"
 
-enum { STEP = 2 }; /* blanks that the members of an inner object are moved to the right */
+enum {
+    STEP = 2,          /* blanks that the members of an inner object are moved to the right */
+    REQUIRED_MAX = 100 /* names, each of which every member is compared with */
+};
 
 /* Where a type stands: blanks before the members around it, and how many levels it is inside. */
 struct place {
@@ -53,6 +56,19 @@ static void put_comment(struct buf *out, struct str text) {
     buf_char(out, '\n');
 }
 
+/* Whether the list of required names is short enough to be looked through for every member. */
+static bool has_few_required(struct json_value object) {
+    struct json_iter it;
+    struct json_value list, item;
+    int n = 0;
+    if (!json_get(object, STR("required"), &list))
+        return true;
+    json_items(&it, list);
+    while (n <= REQUIRED_MAX && json_next(&it, &item))
+        n++;
+    return n <= REQUIRED_MAX;
+}
+
 static bool is_required(struct json_value object, struct str name) {
     struct json_iter it;
     struct json_value list, item;
@@ -79,8 +95,12 @@ static bool put_members(struct buf *out, struct json_value object, struct place 
     struct str name;
     if (!json_get(object, STR("properties"), &members))
         return true;
+    if (!has_few_required(object))
+        return false;
     json_fields(&it, members);
     while (json_next_field(&it, &name, &schema)) {
+        if (buf_status(out) != ST_OK)
+            return false;
         if (at.blanks == 0)
             put_comment(out, member_text(schema, STR("description")));
         put_blanks(out, at.blanks);

@@ -32,8 +32,8 @@ enum { FUNCTIONS_FRAME = 9 };
 
 /*
  * Appends this form of `list`, the functions or tools of a chat. False when a schema has what nobody knows
- * the form of, such as a reference, or nests deeper than FUNCTIONS_DEPTH; then `out` holds a part. What has
- * no room shows in buf_status.
+ * the form of, such as a reference, or nests deeper than FUNCTIONS_DEPTH, or requires more than a hundred members of
+ * one object; then `out` holds a part. What has no room shows in buf_status, or as false. Time is linear in the list.
  */
 enum { FUNCTIONS_DEPTH = 16 };
 bool functions_put(struct buf *out, struct json_value list) MUST_USE;

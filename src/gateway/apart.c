@@ -37,18 +37,8 @@ struct count_job {
     bool is_done; /* under the lock: the thread has let go of the call */
 };
 
-/* Loops come first: a thread of the pool that has counted gives way to them from then on. */
-static void give_way(void) {
-    enum { STEPS = 15 };
-    static _Thread_local bool has_given_way;
-    if (!has_given_way)
-        os_thread_give_way(STEPS);
-    has_given_way = true;
-}
-
 static void count_work(void *arg) {
     struct count_job *j = arg;
-    give_way();
     struct gateway_call *gc = j->call;
     struct prompt_counters *counters = counting_borrow(j->counting);
     struct prompt_lookups before = prompt_counters_lookups(counters);

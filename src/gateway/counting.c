@@ -9,7 +9,8 @@ enum {
     TEXTS = 64 << 10,
     PLACES = 32 << 10,
     PREFIXES = 1 << 20,
-    SPARE_MAX = 64, /* threads that count at once */
+    SPARE_MAX = 64,  /* threads that count at once */
+    NICE_STEPS = 15, /* by which they give way */
 };
 
 struct counting {
@@ -51,6 +52,7 @@ struct prompt_counters *counting_counters(struct counting *c) {
 
 struct prompt_counters *counting_borrow(struct counting *c) {
     struct prompt_counters *counters = NULL;
+    os_thread_give_way(NICE_STEPS);
     pthread_mutex_lock(&c->lock);
     if (c->n_spare > 0)
         counters = c->spare[--c->n_spare];

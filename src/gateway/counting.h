@@ -21,7 +21,8 @@ void counting_free(struct counting *c); /* accepts NULL */
 /* For one thread; freed by the caller with prompt_counters_free. */
 struct prompt_counters *counting_counters(struct counting *c);
 
-/* For one prompt: a pair that was given back, or a new one. */
+/* For one prompt on a thread of the pool: a pair that was given back, or a new one. Loops come first: the
+ * thread gives way to them from then on. */
 struct prompt_counters *counting_borrow(struct counting *c);
 void counting_give_back(struct counting *c, struct prompt_counters *counters);
 

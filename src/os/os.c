@@ -226,9 +226,13 @@ int os_processors(void) {
 }
 
 void os_thread_give_way(int steps) {
+    static _Thread_local int given;
+    if (steps <= given)
+        return;
     /* On Linux a nice value is a thread's own. To rise never fails. */
     id_t self = (id_t)gettid();
-    (void)setpriority(PRIO_PROCESS, self, getpriority(PRIO_PROCESS, self) + steps);
+    (void)setpriority(PRIO_PROCESS, self, getpriority(PRIO_PROCESS, self) + steps - given);
+    given = steps;
 }
 
 int64_t os_raise_file_limit(void) {

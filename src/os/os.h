@@ -49,7 +49,7 @@ bool os_is_folder(const char *path);
 int os_processors(void);
 
 /* From now on the calling thread gives way to the others where they want the same processor: its nice
- * value rises by `steps`. */
+ * value is `steps` above the one that it began with. To say so again, or with fewer steps, changes nothing. */
 void os_thread_give_way(int steps);
 
 /* Raises the limit of open files as far as the system allows; the limit in force. */

@@ -95,6 +95,27 @@ static void says_what_it_knows_no_form_of(void **state) {
     buf_destroy(&out);
 }
 
+/* Every member is looked for among the required ones: a long list of both would take long. */
+static void knows_no_object_that_requires_very_many(void **state) {
+    (void)state;
+    struct buf list, out;
+    buf_init(&list, 1 << 14);
+    buf_init(&out, 1 << 14);
+    for (int n = 100; n <= 101; n++) {
+        buf_clear(&list);
+        buf_lit(&list, "[{'name':'f','parameters':{'type':'object','properties':"
+                       "{'x':{'type':'string'}},'required':[");
+        for (int i = 0; i < n; i++)
+            buf_str(&list, i ? STR(",'x'") : STR("'x'"));
+        buf_lit(&list, "]}}]");
+        buf_char(&list, '\0');
+        assert_int_equal(buf_status(&list), ST_OK);
+        assert_int_equal(put(&out, list.p), n == 100);
+    }
+    buf_destroy(&list);
+    buf_destroy(&out);
+}
+
 static void goes_no_deeper_than_it_says(void **state) {
     (void)state;
     struct buf out, list;
@@ -184,6 +205,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(writes_types_as_the_source_has_them),
         cmocka_unit_test(says_what_it_knows_no_form_of),
+        cmocka_unit_test(knows_no_object_that_requires_very_many),
         cmocka_unit_test(goes_no_deeper_than_it_says),
         cmocka_unit_test(counts_nested_parameters_as_the_api_reported),
     };
