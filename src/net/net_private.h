@@ -18,8 +18,8 @@ enum { RECORD_SIZE = 16384 }; /* what one TLS record can hold (RFC 8446, section
  * What connections have to send when the loop's turn ends. A turn serves all who have something to be
  * read; their answers, and the requests that they lead to, go out together behind that. So the
  * processor runs the same code for one connection after the other, and whoever receives wakes up
- * once for all (docs/performance.md has what that saves). In a crowd the first one waits for at most
- * OUTBOX_ENTRIES others. After a turn in which at most one had something to send, the first one does not
+ * once for all (docs/performance.md has what that saves). In a crowd the first one waits for what is done
+ * for the others, until OUTBOX_ENTRIES of them have something to send, too. After a turn in which at most one had something to send, the first one does not
  * wait at all: most likely it is alone again, and what is still to be done for its call need not delay it.
  */
 enum { OUTBOX_ENTRIES = 32, OUTBOX_BYTES = 65536, OUTBOX_PIECE_MAX = RECORD_SIZE + 1024 };
