@@ -76,14 +76,21 @@ static void path_in(const struct folder *f, const char *name, char *out, size_t 
     snprintf(out, size, "%s/%s", f->path, name);
 }
 
-static void a_reader_that_takes_nothing_keeps_nobody_waiting(void **state) {
+/* A log whose lines go to a pipe, from which nobody reads yet. */
+static struct log *log_to_pipe(const struct folder *f, struct reader *r) {
     char path[300];
-    path_in(*state, "pipe", path, sizeof path);
-    assert_int_equal(mkfifo(path, 0600), 0);
-    struct reader r = {.fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC), .last = -1};
     struct log *l;
     struct problem why = {0};
+    path_in(f, "pipe", path, sizeof path);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    *r = (struct reader){.fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC), .last = -1};
     assert_int_equal(log_open(path, &l, &why), ST_OK);
+    return l;
+}
+
+static void a_reader_that_takes_nothing_keeps_nobody_waiting(void **state) {
+    struct reader r;
+    struct log *l = log_to_pipe(*state, &r);
     int64_t n_lines = 0;
     for (int i = 0; i < AHEAD + 10; i++)
         hand_over(l, &n_lines);
@@ -102,13 +109,8 @@ static void a_reader_that_takes_nothing_keeps_nobody_waiting(void **state) {
 }
 
 static void lines_are_taken_again_when_there_is_room(void **state) {
-    char path[300];
-    path_in(*state, "pipe", path, sizeof path);
-    assert_int_equal(mkfifo(path, 0600), 0);
-    struct reader r = {.fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC), .last = -1};
-    struct log *l;
-    struct problem why = {0};
-    assert_int_equal(log_open(path, &l, &why), ST_OK);
+    struct reader r;
+    struct log *l = log_to_pipe(*state, &r);
     int64_t n_lines = 0, n_lost = 0;
     for (int i = 0; i < AHEAD + 3; i++)
         hand_over(l, &n_lines);
