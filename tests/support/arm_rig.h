@@ -241,6 +241,20 @@ static inline void rig_destroy(struct rig *g) {
     buf_destroy(&g->padded);
 }
 
+/* For cmocka: every test has a rig of its own. */
+static inline int rig_set_up(void **state) {
+    struct rig *g = malloc(sizeof *g);
+    rig_init(g);
+    *state = g;
+    return g->answer.status == 201 ? 0 : -1;
+}
+
+static inline int rig_tear_down(void **state) {
+    rig_destroy(*state);
+    free(*state);
+    return 0;
+}
+
 /* The body of a deployment. */
 #define GPT_4O(sku, size)                                                                          \
     "{\"sku\":{\"name\":\"" sku "\",\"capacity\":" #size "},\"properties\":{\"model\":{"           \

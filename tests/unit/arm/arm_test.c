@@ -7,19 +7,6 @@
 
 #include "support/arm_rig.h"
 
-static int set_up(void **state) {
-    struct rig *g = malloc(sizeof *g);
-    rig_init(g);
-    *state = g;
-    return g->answer.status == 201 ? 0 : -1;
-}
-
-static int tear_down(void **state) {
-    rig_destroy(*state);
-    free(*state);
-    return 0;
-}
-
 static void an_account_reads_as_it_was_written(void **state) {
     struct rig *g = *state;
     assert_int_equal(GET(g, ACCOUNT_1 V), 200);
@@ -503,7 +490,7 @@ static void every_documented_operation_is_there(void **state) {
 }
 
 int main(void) {
-#define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define T(name) cmocka_unit_test_setup_teardown(name, rig_set_up, rig_tear_down)
     const struct CMUnitTest tests[] = {
         T(an_account_reads_as_it_was_written),
         T(nothing_is_found_where_nothing_is),

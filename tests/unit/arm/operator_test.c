@@ -7,19 +7,6 @@
 
 #include "support/arm_rig.h"
 
-static int set_up(void **state) {
-    struct rig *g = malloc(sizeof *g);
-    rig_init(g);
-    *state = g;
-    return g->answer.status == 201 ? 0 : -1;
-}
-
-static int tear_down(void **state) {
-    rig_destroy(*state);
-    free(*state);
-    return 0;
-}
-
 static void the_operators_resources_are_judged_with_all_that_is_sold(void **state) {
     struct rig *g = *state;
 #define POOL "/providers/Weir.Capacity/pools/h100"
@@ -246,7 +233,7 @@ static void quota_requests_queue_and_are_answered(void **state) {
 }
 
 int main(void) {
-#define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define T(name) cmocka_unit_test_setup_teardown(name, rig_set_up, rig_tear_down)
     const struct CMUnitTest tests[] = {
         T(the_operators_resources_are_judged_with_all_that_is_sold),
         T(a_model_cannot_leave_what_is_sold_behind),

@@ -7,19 +7,6 @@
 
 #include "support/arm_rig.h"
 
-static int set_up(void **state) {
-    struct rig *g = malloc(sizeof *g);
-    rig_init(g);
-    *state = g;
-    return g->answer.status == 201 ? 0 : -1;
-}
-
-static int tear_down(void **state) {
-    rig_destroy(*state);
-    free(*state);
-    return 0;
-}
-
 static void without_a_role_everything_is_forbidden(void **state) {
     struct rig *g = *state;
     rig_act_as_alice(g);
@@ -215,7 +202,7 @@ static void a_stranger_is_not_told_of_operations(void **state) {
 }
 
 int main(void) {
-#define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define T(name) cmocka_unit_test_setup_teardown(name, rig_set_up, rig_tear_down)
     const struct CMUnitTest tests[] = {
         T(without_a_role_everything_is_forbidden),
         T(a_reader_of_one_group_sees_that_group),
