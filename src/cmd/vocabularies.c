@@ -43,6 +43,12 @@ void vocabulary_files_destroy(struct vocabulary_files *f) {
     f->n = 0;
 }
 
+/* The last one takes its place. */
+static void take_out(struct vocabulary_files *f, struct vocabulary_file *file) {
+    forget(file);
+    *file = f->files[--f->n];
+}
+
 static bool is_same(const struct stat *a, const struct stat *b) {
     return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
            a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
@@ -86,10 +92,8 @@ enum status vocabulary_files_check(struct vocabulary_files *f, struct str path,
     pthread_mutex_lock(&f->lock);
     struct vocabulary_file *file = find_file(f, path);
     enum status st = refresh(file, why);
-    if (!file->vocabulary) { /* nothing that was there before: it stands last */
-        forget(file);
-        f->n--;
-    }
+    if (!file->vocabulary)
+        take_out(f, file);
     pthread_mutex_unlock(&f->lock);
     return st;
 }
@@ -126,10 +130,8 @@ enum status vocabulary_files_load(struct vocabulary_files *f, const struct catal
         f->files[i].is_named = false;
     enum status st = load_all(f, c, must, set, why);
     for (size_t i = f->n; st == ST_OK && i-- > 0;) {
-        if (!f->files[i].is_named) {
-            forget(&f->files[i]);
-            f->files[i] = f->files[--f->n];
-        }
+        if (!f->files[i].is_named)
+            take_out(f, &f->files[i]);
     }
     pthread_mutex_unlock(&f->lock);
     if (st != ST_OK || set->n == 0) {

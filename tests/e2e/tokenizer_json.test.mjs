@@ -283,12 +283,24 @@ describe('a model of the catalog with a tokenizer', () => {
         assert.equal((await put(good)).status, 201);
         await refused(bad, /wrong\.json/);
         assert.equal(await kept(), good);
+        const other = write('other.json', tokenizerJson({ merges: ['a b'], pre_tokenizer: byteLevel(true) }));
+        const putFor = (gateway, model, tokenizer) => ask(gateway, 'PUT', `/providers/Weir.Capacity/models/OpenAI.${model}.1${v}`, {
+            properties: { tokenizer, inputTpmPerPtu: 2500, outputWeight: 4 },
+        });
+        assert.equal((await putFor(c, 'x-other', other)).status, 201);
         // A file that goes afterwards stops nobody: neither the same resource once more, nor the next start.
         rmSync(good);
         assert.equal((await put(good)).status, 200);
         assert.equal((await c.gateway.stop()).code, 0);
         const again = await spawnControl(t, { resources, folder: data });
         assert.match(again.gateway.stderr(), /kept\.json/);
+        // What the start could not read is refused when it is named anew, and the others are as they were.
+        again.token = await tokenOf(again.control);
+        for (let i = 0; i < 3; i++) {
+            assert.equal((await putFor(again, 'x-another', good)).status, 400);
+            assert.ok([200, 201].includes((await putFor(again, 'x-third', other)).status));
+        }
+        assert.equal((await again.gateway.stop()).code, 0);
     });
 });
 
