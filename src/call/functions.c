@@ -43,11 +43,6 @@ static bool is_known(struct json_value schema) {
     return true;
 }
 
-static struct str member_text(struct json_value object, struct str key) {
-    struct json_value v;
-    return json_get(object, key, &v) ? json_str(v) : STR("");
-}
-
 static void put_comment(struct buf *out, struct str text) {
     if (!text.n)
         return;
@@ -102,7 +97,7 @@ static bool put_members(struct buf *out, struct json_value object, struct place 
         if (buf_status(out) != ST_OK)
             return false;
         if (at.blanks == 0)
-            put_comment(out, member_text(schema, STR("description")));
+            put_comment(out, json_get_str(schema, STR("description")));
         put_blanks(out, at.blanks);
         buf_str(out, name);
         buf_str(out, is_required(object, name) ? STR(": ") : STR("?: "));
@@ -159,7 +154,7 @@ static bool put_type(struct buf *out, struct json_value schema, struct place at)
         return false;
     if (json_get(schema, STR("anyOf"), &v))
         return put_union(out, v, at);
-    struct str type = member_text(schema, STR("type"));
+    struct str type = json_get_str(schema, STR("type"));
     bool is_number = str_eq(type, STR("number")) || str_eq(type, STR("integer"));
     if (is_number || str_eq(type, STR("string"))) {
         if (json_get(schema, STR("enum"), &v))
@@ -192,10 +187,10 @@ static bool put_type(struct buf *out, struct json_value schema, struct place at)
 static bool put_function(struct buf *out, struct json_value function) {
     struct json_value parameters = {0}, members;
     struct json_iter it;
-    struct str key, name = member_text(function, STR("name"));
+    struct str key, name = json_get_str(function, STR("name"));
     if (!name.n)
         return false;
-    put_comment(out, member_text(function, STR("description")));
+    put_comment(out, json_get_str(function, STR("description")));
     buf_str(out, STR("type "));
     buf_str(out, name);
     buf_str(out, STR(" = ("));

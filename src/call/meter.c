@@ -89,7 +89,7 @@ static bool read_choices(struct meter *m, struct json_value root) {
 /* The events of /responses carry their kind in `type`. */
 static void read_response_event(struct meter *m, struct json_value root) {
     struct json_value v, response, reason;
-    struct str type = json_get(root, STR("type"), &v) ? json_str(v) : STR("");
+    struct str type = json_get_str(root, STR("type"));
     if (str_ends(type, STR(".delta"))) {
         m->n_deltas++;
         m->has_text = true;

@@ -92,7 +92,7 @@ static void add_content(struct request *r, struct json_value content) {
     struct json_value part, v;
     json_items(&it, content);
     while (json_next(&it, &part)) {
-        struct str type = json_get(part, STR("type"), &v) ? json_str(v) : STR("");
+        struct str type = json_get_str(part, STR("type"));
         add_frame(r, 0, STR("part"));
         if (json_get(part, STR("text"), &v))
             add_text(r, json_str(v));
@@ -187,11 +187,6 @@ static void add_line(struct request *r, struct buf *line) {
     prompt_add(&r->tally, text);
 }
 
-static struct str member_text(struct json_value object, struct str key) {
-    struct json_value v;
-    return json_get(object, key, &v) ? json_str(v) : STR("");
-}
-
 /* Whether the published recipe knows what a parameter with this schema costs: one of a plain type. */
 static bool is_plain(struct json_value schema) {
     struct json_iter it;
@@ -239,9 +234,9 @@ static void add_plain_function(struct request *r, struct json_value function,
     bool is_first = true;
     r->tally.tokens += r->tally.rules->per_function;
     buf_clear(line);
-    buf_str(line, member_text(function, STR("name")));
+    buf_str(line, json_get_str(function, STR("name")));
     buf_char(line, ':');
-    buf_str(line, member_text(function, STR("description")));
+    buf_str(line, json_get_str(function, STR("description")));
     add_line(r, line);
     if (!properties.doc)
         return;
@@ -259,9 +254,9 @@ static void add_plain_function(struct request *r, struct json_value function,
         buf_clear(line);
         buf_str(line, key);
         buf_char(line, ':');
-        buf_str(line, member_text(schema, STR("type")));
+        buf_str(line, json_get_str(schema, STR("type")));
         buf_char(line, ':');
-        buf_str(line, member_text(schema, STR("description")));
+        buf_str(line, json_get_str(schema, STR("description")));
         add_line(r, line);
     }
 }

@@ -8,11 +8,6 @@
 
 #define PRINCIPALS "/providers/Weir.Capacity/principals"
 
-static struct str text_of(struct json_value object, const char *name) {
-    struct json_value v;
-    return json_get(object, str_of(name), &v) ? json_str(v) : STR("");
-}
-
 /* --- create --- */
 
 /* Prints what the caller needs: this is the only time that the secret can be
@@ -22,8 +17,8 @@ static enum status print_created(const struct remote_answer *a, bool as_json, st
     struct json_value root, p;
     enum status st = json_parse(doc, a->body.p, a->body.len, &root, why);
     if (st == ST_OK && json_get(root, STR("properties"), &p)) {
-        struct str id = text_of(p, "appId"), object = text_of(p, "objectId"),
-                   secret = text_of(p, "secret");
+        struct str id = json_get_str(p, STR("appId")), object = json_get_str(p, STR("objectId")),
+                   secret = json_get_str(p, STR("secret"));
         if (as_json)
             printf("{\"appId\":\"%.*s\",\"objectId\":\"%.*s\",\"password\":\"%.*s\"}\n",
                    STR_ARG(id), STR_ARG(object), STR_ARG(secret));
@@ -48,7 +43,7 @@ static enum status assign(struct remote *r, const struct remote_answer *created,
     buf_init(&body, 8 << 10);
     enum status st = json_parse(doc, created->body.p, created->body.len, &root, why);
     if (st == ST_OK && json_get(root, STR("properties"), &p))
-        snprintf(object, sizeof object, "%.*s", STR_ARG(text_of(p, "objectId")));
+        snprintf(object, sizeof object, "%.*s", STR_ARG(json_get_str(p, STR("objectId"))));
     buf_printf(&target,
                "%s/providers/Microsoft.Authorization/"
                "roleDefinitions?api-version=2022-04-01"
@@ -67,7 +62,7 @@ static enum status assign(struct remote *r, const struct remote_answer *created,
         struct json_iter it;
         json_items(&it, v);
         if (json_next(&it, &p))
-            snprintf(definition, sizeof definition, "%.*s", STR_ARG(text_of(p, "id")));
+            snprintf(definition, sizeof definition, "%.*s", STR_ARG(json_get_str(p, STR("id"))));
         else
             st = problem_set(why, ST_NOT_FOUND, str_of(role), "there is no role of this name");
     }
@@ -146,10 +141,10 @@ static enum status list(struct remote *r, struct problem *why) {
         json_items(&it, value);
         while (json_next(&it, &item)) {
             if (json_get(item, STR("properties"), &p))
-                printf("%-36.*s  %-36.*s  %-9s  %.*s\n", STR_ARG(text_of(p, "appId")),
-                       STR_ARG(text_of(p, "objectId")),
+                printf("%-36.*s  %-36.*s  %-9s  %.*s\n", STR_ARG(json_get_str(p, STR("appId"))),
+                       STR_ARG(json_get_str(p, STR("objectId"))),
                        json_get(p, STR("isOperator"), &v) && json_bool(v) ? "operator" : "",
-                       STR_ARG(text_of(p, "displayName")));
+                       STR_ARG(json_get_str(p, STR("displayName"))));
         }
     }
     json_doc_free(doc);
@@ -185,7 +180,7 @@ static enum status rotate_keys(struct remote *r, struct problem *why) {
     if (st == ST_OK)
         printf("tokens are signed by %.*s from now on; those by the key before it stay good until "
                "they end\n",
-               STR_ARG(text_of(root, "keyId")));
+               STR_ARG(json_get_str(root, STR("keyId"))));
     json_doc_free(doc);
     remote_answer_destroy(&a);
     return st;

@@ -93,19 +93,15 @@ void remote_answer_destroy(struct remote_answer *a) {
 
 /* --- refusals --- */
 
-static struct str text_of(struct json_value object, const char *name) {
-    struct json_value v;
-    return json_get(object, str_of(name), &v) ? json_str(v) : STR("");
-}
-
 enum status remote_refusal(const struct remote_answer *a, struct str target, struct problem *why) {
     struct json_doc *doc = json_doc_new();
     struct json_value root, error;
     enum status st;
     if (a->body.len && json_parse(doc, a->body.p, a->body.len, &root, NULL) == ST_OK &&
         json_get(root, STR("error"), &error) && json_type(error) == JSON_OBJECT)
-        st = problem_set(why, ST_BAD_REQUEST, target, "%.*s: %.*s", STR_ARG(text_of(error, "code")),
-                         STR_ARG(text_of(error, "message")));
+        st = problem_set(why, ST_BAD_REQUEST, target, "%.*s: %.*s",
+                         STR_ARG(json_get_str(error, STR("code"))),
+                         STR_ARG(json_get_str(error, STR("message"))));
     else
         st = problem_set(why, ST_BAD_REQUEST, target, "the server answered %d", a->status);
     json_doc_free(doc);
@@ -116,7 +112,7 @@ enum status remote_refusal(const struct remote_answer *a, struct str target, str
 
 static enum status take_text(struct json_value root, const char *name, const char *file, char *out,
                              size_t size, struct problem *why) {
-    struct str s = text_of(root, name);
+    struct str s = json_get_str(root, str_of(name));
     if (s.n == 0 || s.n >= size)
         return problem_set(why, ST_BAD_REQUEST, str_of(file),
                            "has no \"%s\"; the server writes the file when it starts with "
@@ -169,7 +165,7 @@ static enum status fetch_token(struct remote *r, struct problem *why) {
                          "gives no token to client %s (%d): is the secret still the right one?",
                          r->client_id, a.status);
     if (st == ST_OK)
-        buf_str(&r->token, text_of(root, "access_token"));
+        buf_str(&r->token, json_get_str(root, STR("access_token")));
     json_doc_free(doc);
     remote_answer_destroy(&a);
     buf_destroy(&form);
@@ -254,13 +250,14 @@ static bool has_ended(struct remote *r, struct str target, enum status *st, stru
         *st = json_parse(doc, a.body.p, a.body.len, &root, why);
     bool is_over = *st != ST_OK;
     if (*st == ST_OK) {
-        struct str word = text_of(root, "status");
+        struct str word = json_get_str(root, STR("status"));
         bool is_good = str_eq(word, STR("Succeeded"));
         is_over = is_good || str_eq(word, STR("Failed")) || str_eq(word, STR("Canceled"));
         if (is_over && !is_good)
-            *st = problem_set(
-                why, ST_BAD_REQUEST, target, "%.*s",
-                STR_ARG(json_get(root, STR("error"), &error) ? text_of(error, "message") : word));
+            *st = problem_set(why, ST_BAD_REQUEST, target, "%.*s",
+                              STR_ARG(json_get(root, STR("error"), &error)
+                                          ? json_get_str(error, STR("message"))
+                                          : word));
     }
     json_doc_free(doc);
     remote_answer_destroy(&a);

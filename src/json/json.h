@@ -73,6 +73,9 @@ struct str json_str(struct json_value v);                  /* unescaped; may hol
 /* The first member with this name. The time is linear in the number of members. */
 bool json_get(struct json_value object, struct str key, struct json_value *out) MUST_USE;
 
+/* The text of that member; empty when there is none, or when it is no text. */
+struct str json_get_str(struct json_value object, struct str key);
+
 /* Iteration over an array or an object, in the order of the text. */
 struct json_iter {
     const struct json_doc *doc;

@@ -184,6 +184,12 @@ bool json_get(struct json_value object, struct str key, struct json_value *out) 
     return false;
 }
 
+struct str json_get_str(struct json_value object, struct str key) {
+    struct json_value v;
+    bool is_text = json_get(object, key, &v) && json_type(v) == JSON_STRING;
+    return is_text ? json_str(v) : str{"", 0};
+}
+
 static void begin(struct json_iter *it, struct json_value v, tape_type type) {
     it->doc = v.doc;
     it->at = it->end = v.at;

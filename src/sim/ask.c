@@ -88,11 +88,6 @@ static void end_input(struct ask *a, int64_t tokens_before) {
 
 /* --- messages --- */
 
-static struct str string_of(struct json_value object, struct str key) {
-    struct json_value v;
-    return json_get(object, key, &v) ? json_str(v) : STR("");
-}
-
 /* The content of a message: a text, or parts of which some are texts. Gives the text, for
  * the echo. */
 static enum status count_content(struct ask *a, struct json_value content, struct str *text,
@@ -117,7 +112,7 @@ static enum status count_content(struct ask *a, struct json_value content, struc
             return problem_set(why, ST_BAD_REQUEST, STR("messages"),
                                "a part of a message must be an object");
         if (!json_get(part, STR("text"), &value) || json_type(value) != JSON_STRING) {
-            count_frame(a, PART_TOKENS, string_of(part, STR("type")));
+            count_frame(a, PART_TOKENS, json_get_str(part, STR("type")));
             continue;
         }
         struct str piece = json_str(value);
@@ -143,8 +138,8 @@ static void count_tool_calls(struct ask *a, struct json_value calls) {
     while (json_next(&it, &call)) {
         if (!json_get(call, STR("function"), &function))
             continue;
-        count_text(a, string_of(function, STR("name")));
-        count_text(a, string_of(function, STR("arguments")));
+        count_text(a, json_get_str(function, STR("name")));
+        count_text(a, json_get_str(function, STR("arguments")));
     }
 }
 
@@ -152,7 +147,7 @@ static void count_tool_calls(struct ask *a, struct json_value calls) {
 static enum status count_message(struct ask *a, struct json_value message, struct problem *why) {
     if (json_type(message) != JSON_OBJECT)
         return problem_set(why, ST_BAD_REQUEST, STR("messages"), "a message must be an object");
-    struct str role = string_of(message, STR("role")), text;
+    struct str role = json_get_str(message, STR("role")), text;
     struct json_value v;
     count_frame(a, MESSAGE_TOKENS, STR(""));
     count_frame(a, ROLE_TOKENS, role);

@@ -153,6 +153,9 @@ static void reads_every_type(void **state) {
         assert_int_equal(json_type(v), cases[i].type);
     }
     assert_false(json_get(root, STR("absent"), &v));
+    assert_true(str_eq(json_get_str(root, STR("s")), STR("a\0\xc3\xa9")));
+    assert_true(str_eq(json_get_str(root, STR("i")), STR("")));
+    assert_true(str_eq(json_get_str(root, STR("absent")), STR("")));
     int64_t n = 7;
     assert_true(json_get(root, STR("i"), &v) && json_i64(v, &n) && n == INT64_MIN);
     assert_true(json_get(root, STR("u"), &v) && !json_i64(v, &n) && json_f64(v) > 1.8e19);
