@@ -110,7 +110,7 @@ static inline bool node_is_child(uint64_t node, uint32_t label) {
  * out when the block was made: its hash names a group, and each group has the number by which its hashes
  * must be multiplied so that no two pairs of all groups meet. So asking takes two places of the memory
  * and no search, whatever the answer. (Hash, displace and compress: Belazzougui, Botelho and Dietzfelbinger,
- * 2009.) Slots of 64 bits, with the whole pair in them, were slower: the processor's cache is what counts.
+ * 2009.)
  */
 #define PAIR_FREE UINT32_MAX
 
