@@ -427,12 +427,13 @@ static void print_ready(void *arg, const struct serve_ports *p) {
 int cmd_serve(int argc, char **argv) {
     struct settings s;
     settings_init(&s);
-    int n = settings_parse(&s,
-                           "usage: weir serve --resources PATH [OPTIONS]\n\n"
-                           "Serves the deployments that the resource files describe. SIGHUP reads "
-                           "them anew,\nSIGUSR1 reopens the access log, SIGTERM finishes the calls "
-                           "in hand and ends.\n",
-                           argc, argv);
+    int n = settings_parse(
+        &s,
+        "usage: weir serve --resources PATH [OPTIONS]\n\n"
+        "Serves the deployments that the resource files describe. SIGHUP reads "
+        "them anew,\nSIGUSR1 reopens the access log, SIGTERM finishes the calls "
+        "in hand and ends.\n`weir config example` prints every option with its default.\n",
+        argc, argv);
     int status = n < 0 ? options_exit(n) : serve_run(&s, print_ready, NULL);
     settings_destroy(&s);
     return status;

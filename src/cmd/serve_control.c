@@ -89,6 +89,9 @@ enum status serve_control_load(struct app *a, struct snapshot **out, struct prob
                                         .token_key_s = s->token_key_age_ms / 1000,
                                         .issuers = "",
                                         .webhook_hosts = s->webhook_hosts,
+                                        .accounts_per_location = s->accounts_per_location,
+                                        .standard_deployments_per_account =
+                                            s->standard_deployments_per_account,
                                         .data_url = s->data_url};
     struct buf documents;
     if (serve_is_none(s->data_dir))

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { N_ROWS = 29, FILE_MAX = 1 << 20 };
+enum { N_ROWS = 31, FILE_MAX = 1 << 20 };
 
 #define MINUTE_MS INT64_C(60000)
 #define HOUR_MS INT64_C(3600000)
@@ -29,6 +29,8 @@ static void fill_rows(struct settings *s, struct option_row rows[N_ROWS + 1]) {
         {"token-key-age", OPTION_DURATION, &s->token_key_age_ms, 0, 87600 * HOUR_MS, "TIME", "another key signs tokens after this long; 0: never"},
         {"oidc-issuer", OPTION_LIST, &s->oidc_issuers, 0, 0, "ISSUER", "whose tokens are believed too: \"https://ISSUER audience=NAME\", perhaps with more audiences, jwks=URL, ca=FILE and ids=guid or ids=own, blanks between; may be given several times"},
         {"webhook-hosts", OPTION_TEXT, &s->webhook_hosts, 0, 0, "NAMES", "hosts, with commas between them, that webhooks may name although their addresses are not public; \"*.NAME\" is all below"},
+        {"accounts-per-location", OPTION_NUMBER, &s->accounts_per_location, 1, 100000, "N", "accounts of one kind that a subscription may have in one location"},
+        {"standard-deployments-per-account", OPTION_NUMBER, &s->standard_deployments_per_account, 1, 100000, "N", "standard deployments that an account may have"},
         {"data-url", OPTION_TEXT, &s->data_url, 0, 0, "URL", "what accounts show as their endpoint, \"{account}\" replaced; default: the address of listen"},
         {"data-dir", OPTION_TEXT, &s->data_dir, 0, 0, "FOLDER", "where levels, the access log and what the control plane keeps are"},
         {"access-log", OPTION_TEXT, &s->access_log, 0, 0, "FILE", "one JSON line a call; \"-\" is standard output, \"none\" is none; default: access.log in the data folder"},
@@ -65,6 +67,8 @@ void settings_init(struct settings *s) {
         .control_cert_validity_ms = 9528 * HOUR_MS,
         .token_key_age_ms = 2160 * HOUR_MS,
         .webhook_hosts = "",
+        .accounts_per_location = 30,            /* Azure's limits: ARM contract 3 */
+        .standard_deployments_per_account = 32, /* the same */
         .data_url = "",
         .data_dir = "weir-data",
         .access_log = "",

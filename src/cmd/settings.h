@@ -11,6 +11,7 @@ struct settings {
         *webhook_hosts;
     struct buf oidc_issuers; /* owned; with commas between them */
     int64_t control_cert_validity_ms, token_key_age_ms;
+    int64_t accounts_per_location, standard_deployments_per_account;
     int64_t loops, drain_grace_ms;
     int64_t body_limit, body_memory, head_limit, max_connections;
     int64_t head_timeout_ms, body_timeout_ms, idle_timeout_ms, stall_timeout_ms, name_ttl_ms;

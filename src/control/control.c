@@ -204,6 +204,8 @@ enum status control_open(const struct control_settings *settings, const struct s
     c->key_file = str_dup(str_of(settings->key_file));
     c->webhook_hosts = str_dup(str_of(settings->webhook_hosts ? settings->webhook_hosts : ""));
     c->token_key_s = settings->token_key_s;
+    c->accounts_per_location = settings->accounts_per_location;
+    c->standard_deployments_per_account = settings->standard_deployments_per_account;
     c->admin_path = path_in(c->folder, CONTROL_ADMIN_FILE);
     c->busy_ms = settings->busy_ms ? settings->busy_ms : 10000;
     c->doc = json_doc_new();

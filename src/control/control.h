@@ -50,7 +50,9 @@ struct control_settings {
     const char *issuers;       /* believed too; as identity/issuer.h, with commas between them */
     const char *webhook_hosts; /* that webhooks may name whatever their address; with commas */
     const char *data_url;      /* what accounts show as their endpoint; "{account}" is replaced */
-    int busy_ms;               /* how long a change waits for a locked database [10,000] */
+    int64_t accounts_per_location;            /* of a kind and subscription [30] */
+    int64_t standard_deployments_per_account; /* [32] */
+    int busy_ms; /* how long a change waits for a locked database [10,000] */
 };
 
 /* The service principal that the first start makes: a line for the operator, and a file for scripts. */

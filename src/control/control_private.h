@@ -167,6 +167,7 @@ struct control {
     struct issuers *issuers;
     char *webhook_hosts; /* owned */
     int64_t token_key_s;
+    int64_t accounts_per_location, standard_deployments_per_account; /* as struct arm_settings */
     struct upkeep upkeep;
     int port, busy_ms;
     bool has_vault, is_running;

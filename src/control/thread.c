@@ -130,7 +130,10 @@ static enum status load_row(void *arg, struct str table, struct str key, struct 
 
 enum status control_load_arm(struct control *c, struct problem *why) {
     struct arm_settings settings = {.tenant_id = str_of(c->tenant_id),
-                                    .data_endpoint = str_of(c->data_url)};
+                                    .data_endpoint = str_of(c->data_url),
+                                    .accounts_per_location = c->accounts_per_location,
+                                    .standard_deployments_per_account =
+                                        c->standard_deployments_per_account};
     arm_free(c->arm);
     c->arm = arm_new(&settings, &c->hash);
     for (const char *const *t = arm_tables(); *t; t++)

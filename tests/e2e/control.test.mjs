@@ -302,6 +302,19 @@ describe('quota and capacity', () => {
         assert.equal(used.currentValue, all.reduce((s, d) => s + d.sku.capacity, 0));
     });
 
+    test('of accounts and standard deployments in number are settings', async (t) => {
+        const c = await spawnWithAccount(t, { args: ['--accounts-per-location', '2', '--standard-deployments-per-account', '1'] });
+        const codeOf = async (target, body) => {
+            const a = await c.put(target, body);
+            return a.status === 201 ? 'made' : a.json().error.code;
+        };
+        assert.equal(await codeOf(account('second'), accountBody), 'made');
+        assert.equal(await codeOf(account('third'), accountBody), 'AccountLimitReached');
+        assert.equal(await codeOf(`${account('acct')}/deployments/a`, deploymentBody(1, 'Standard')), 'made');
+        assert.equal(await codeOf(`${account('acct')}/deployments/b`, deploymentBody(1, 'Standard')), 'StandardDeploymentLimitReached');
+        assert.equal(await codeOf(`${account('second')}/deployments/b`, deploymentBody(1, 'Standard')), 'made');
+    });
+
     test('tell what would fit elsewhere when capacity is short though quota is not', async (t) => {
         const c = await spawnWithAccount(t, { ptus: 100 });
         const a = await c.put(`${account('acct')}/deployments/d`, deploymentBody(150));
