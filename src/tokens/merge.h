@@ -5,12 +5,15 @@
 #include "tokens/vocabulary.h"
 
 /*
- * Where the tokens of a piece end. Instead of merging upwards from the bytes, tokens are laid from
- * the left: the longest that the text goes on with, if merging would keep it beside the one before
- * (vocabulary_private.h, pair_lasts), else the next shorter one; where none will do, the token before
- * is taken back, and its end never tried again. So each place in the text is given up at most once.
- * The result is the same, since exactly one way of laying tokens passes that test at every seam. The
- * idea is that of the Rust crate `bpe` (GitHub, 2024).
+ * Where the tokens of a piece end. Exactly one row of tokens passes the test at every seam that merging
+ * would leave the two beside each other (vocabulary_private.h, pair_lasts): that is the encoding, and
+ * however a row was found, to pass is to be right. So windows of the piece are merged by themselves,
+ * as the definition says, and laid side by side from the left where they agree and pass.
+ *
+ * Where they do not, tokens are laid one by one: the longest that the text goes on with and that
+ * passes, else the next shorter one; where none will do, the token before is taken back, and its end
+ * never tried again. So each place in the text is given up at most once. The idea of this part is
+ * that of the Rust crate `bpe` (GitHub, 2024).
  *
  * Memory is two bits a byte, whatever the text. Belongs to one thread.
  */

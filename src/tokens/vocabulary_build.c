@@ -366,7 +366,7 @@ static void add_seams(const struct str *tokens, size_t n_tokens, uint64_t *seams
 /* --- runs --- */
 
 static bool lasts(const struct build *b, unsigned byte, uint32_t left, uint32_t right) {
-    return pair_lasts(&b->v, left, right, b->v.edges[byte << 8 | byte], false);
+    return pair_lasts(&b->v, left, right, b->v.edges[byte << 8 | byte]);
 }
 
 /*

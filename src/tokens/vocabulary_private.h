@@ -148,13 +148,12 @@ static inline bool pair_merges_below(const struct vocabulary *v, uint32_t left, 
  * would not have lasted. Of equal ranks the left one is merged first, so the right half's own merge
  * only comes before when it is strictly lower.
  *
- * At last only the two bytes beside the seam are left; `edge` is the rank of what they merge into. No
- * token begins with both when `is_longest`: then the first question has its answer.
+ * At last only the two bytes beside the seam are left; `edge` is the rank of what they merge into.
  */
 static inline bool pair_lasts(const struct vocabulary *v, uint32_t left, uint32_t right,
-                              uint32_t edge, bool is_longest) {
+                              uint32_t edge) {
     uint32_t limit = TOKEN_NONE; /* merges of rank below this one would have come first */
-    if (!is_longest && pair_merges_below(v, left, right, limit))
+    if (pair_merges_below(v, left, right, limit))
         return false;
     for (;;) {
         uint32_t inner_left = token_right(v->tokens[left]);

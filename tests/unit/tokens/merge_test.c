@@ -45,12 +45,13 @@ static size_t draw_text(struct random *dice, char *text, size_t max) {
     return n;
 }
 
+/* Texts are some bytes to several times what is merged at once. */
 static void merges_as_the_definition_says(void **state) {
     (void)state;
     struct random dice = {1};
     struct merge m = {0};
     struct buf block, ids;
-    char text[120];
+    char text[260];
     size_t ends[sizeof text];
     buf_init(&block, BLOCK_MAX);
     buf_init(&ids, sizeof text * 4);
