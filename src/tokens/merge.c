@@ -87,7 +87,7 @@ enum {
     /* Windows that are merged at once, a step of each in turn: a step mostly waits for the memory. */
     LANES = 4,
     PAUSE = 16, /* bytes without windows where one did not fit */
-    PLACE_BITS = 6,
+    PLACE_BITS = 5,
     NO_KEY = TOKEN_NONE << PLACE_BITS, /* and all above */
 };
 
