@@ -321,8 +321,14 @@ static void read_limits(struct call *c, const struct http_head *head) {
     c->attempt_reset_ms = i64_min(field_i64(head, HTTP_RESET_TOKENS, 0), INT64_C(86400)) * 1000;
 }
 
+/* One whose bytes are compressed, although no encoding was asked for, passes like any answer that cannot
+ * be read. */
 static bool is_event_stream(const struct http_head *head) {
-    return str_istarts(http_head_find(head, HTTP_CONTENT_TYPE), STR("text/event-stream"));
+    struct str encoding;
+    if (!str_istarts(http_head_find(head, HTTP_CONTENT_TYPE), STR("text/event-stream")))
+        return false;
+    encoding = http_head_get(head, STR("content-encoding"));
+    return encoding.n == 0 || str_ieq(encoding, STR("identity"));
 }
 
 enum call_action call_on_head(struct call *c, const struct call_env *env,

@@ -24,8 +24,10 @@ static void keep_usage(struct meter *m, const struct usage *u) {
         m->usage.prompt = u->prompt;
     if (u->cached >= 0)
         m->usage.cached = u->cached;
-    if (u->output >= 0)
+    if (u->output >= 0) {
         m->usage.output = u->output;
+        m->n_deltas_at_usage = m->n_deltas;
+    }
     if (u->reasoning >= 0)
         m->usage.reasoning = u->reasoning;
     m->has_usage = true;
@@ -190,11 +192,12 @@ static bool pass_event(struct meter *m, struct json_doc *doc, const struct sse_e
         return true;
     }
     if (str_eq(e->data, STR("[DONE]"))) {
-        m->has_finished = true;
+        m->has_finished = m->has_chunk = true;
         return true;
     }
     if (json_parse(doc, e->data.p, e->data.n, &root, NULL) != ST_OK)
         return true; /* garbage passes as it came: it is the caller's to judge */
+    m->has_chunk = true;
     if (m->op == OP_RESPONSES) {
         read_response_event(m, root);
         return true;
@@ -346,6 +349,7 @@ static void take_body(struct meter *m, struct json_doc *doc, struct str in, bool
 bool meter_take(struct meter *m, struct json_doc *doc, struct str *in, bool is_last,
                 struct meter_out *out) {
     out->n = 0;
+    m->has_ended = is_last;
     if (m->is_stream)
         return take_events(m, doc, in, is_last, out);
     forward(out, *in);

@@ -41,11 +41,14 @@ struct meter {
     /* What was found so far. */
     bool has_usage;
     struct usage usage;
-    int64_t n_deltas;   /* pieces of text, of a stream */
-    bool has_text;      /* the first piece of text has come */
-    bool has_finished;  /* a finish reason, or [DONE] */
-    bool was_cut_short; /* finish reason "length": the answer could have been longer */
-    bool has_error;     /* an error event in the stream */
+    int64_t n_deltas;          /* pieces of text, of a stream */
+    int64_t n_deltas_at_usage; /* of these, those that had come when usage was said last */
+    bool has_chunk;            /* of a stream: one event at least could be read */
+    bool has_ended;            /* all of the answer has come */
+    bool has_text;             /* the first piece of text has come */
+    bool has_finished;         /* a finish reason, or [DONE] */
+    bool was_cut_short;        /* finish reason "length": the answer could have been longer */
+    bool has_error;            /* an error event in the stream */
 };
 
 void meter_init(struct meter *m, enum operation op, bool is_stream, bool must_strip);

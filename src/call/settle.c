@@ -76,13 +76,19 @@ static int64_t count_generated(struct call *c, enum call_count_source *source) {
     int64_t reported = settle_reported_output(c);
     if (reported >= 0) {
         *source = COUNT_REPORTED;
-        /* Usage that comes along with a stream may lag behind it; the last one knows all. */
-        return m->has_finished ? reported : i64_max(reported, m->n_deltas);
+        /* Usage that comes along with a stream may lag behind it; the last one knows all, when no text
+         * came after it. */
+        return m->has_finished && m->n_deltas == m->n_deltas_at_usage
+                   ? reported
+                   : i64_max(reported, m->n_deltas);
     }
     if (m->has_usage && c->route.op == OP_EMBEDDINGS) {
         *source = COUNT_REPORTED;
         return 0;
     }
+    /* A whole stream of which nothing could be read has not said that nothing was generated. */
+    if (is_stream && m->has_ended && c->receipt.bytes_out > 0 && !m->has_chunk)
+        is_stream = false;
     *source = is_stream ? COUNT_COUNTED : COUNT_ESTIMATED;
     return is_stream ? m->n_deltas : c->reservation.out_tokens;
 }

@@ -205,6 +205,11 @@ static void parse(struct link *k, struct str in) {
                 r->handlers->on_pause(r->user);
             return;
         case HTTP_EV_HEAD:
+            if (k->reader.head.status == 101) {
+                fail(k, false, ST_UPSTREAM_GARBAGE,
+                     STR("it switched to another protocol, which nobody asked for"));
+                return;
+            }
             if (k->reader.head.status < 200)
                 break; /* 100 Continue and its like: the real answer follows */
             r->has_head = true;

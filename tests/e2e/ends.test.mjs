@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import net from 'node:net';
 import { describe, test } from 'node:test';
+import { gzipSync } from 'node:zlib';
 import {
     answerBytes, chatTarget, chunk, completionOf, delay, deltaOf, deployment, eventOf, fakeBackend, freePort, lastChunk, rawConnection,
     requestBytes, resourceSet, spawnGateway, streamHead, until, usageOf,
@@ -669,6 +670,38 @@ describe('a backend that lies', () => {
             assert.equal(line.chargeMt, charge ?? line.estimateMt);
         });
     }
+
+    test('about when it counted, by text after its last usage, is charged by the text', async (t) => {
+        const backend = await fakeBackend(t, (r) => r.write(Buffer.concat([
+            Buffer.from(streamHead()), chunk(eventOf(deltaOf('a'))), chunk(eventOf({ choices: [], usage: usageOf(7, 1) })),
+            ...Array.from({ length: 9 }, () => chunk(eventOf(deltaOf('b')))), chunk('data: [DONE]\n\n'), Buffer.from(lastChunk)])));
+        const { line } = await callOnce(t, [backend.url], { more: streaming });
+        assert.equal(line.chargeMt, 7 * 1000 + 10 * 3000);
+    });
+
+    const unreadable = {
+        'compressed, though nobody asked for that': ['content-encoding: gzip\r\n', gzipSync(eventOf(deltaOf('a')))],
+        'with no event in it': ['', Buffer.from('hello')],
+        'with one event of more than any buffer': ['', Buffer.from(`data: ${'z'.repeat(200000)}`)],
+    };
+    for (const [what, [field, bytes]] of Object.entries(unreadable)) {
+        test(`by a stream that nobody can count (${what}) is charged as was estimated`, async (t) => {
+            const backend = await fakeBackend(t, (r) => r.write(Buffer.concat([
+                Buffer.from(streamHead(field)), chunk(bytes), Buffer.from(lastChunk)])));
+            const { answer, line } = await callOnce(t, [backend.url], { more: streaming });
+            assert.equal(answer.status, 200);
+            assert.equal(line.counts, 'estimated');
+            assert.equal(line.chargeMt, line.estimateMt);
+        });
+    }
+
+    test('about its protocol, by switching to another, is refused at once', async (t) => {
+        const backend = await fakeBackend(t, (r) => r.write('HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n'));
+        const { answer, line } = await callOnce(t, [backend.url]);
+        assert.equal(answer.status, 502);
+        assert.equal(answer.json().error.code, 'UpstreamInvalidResponse');
+        assert.equal(line.chargeMt, 0);
+    });
 
     test('about usage with numbers beyond all bounds, many times at once, harms no counter', async (t) => {
         const waiting = [];

@@ -22,9 +22,11 @@ struct life {
     int64_t estimated_output;   /* of a call without max_tokens, as it was charged */
     /* The backend's side. */
     bool has_sent, has_head, is_drained, has_finished;
+    bool has_chunk, has_bytes,
+        has_ended; /* something of a stream can be read; any byte; all came */
     bool answers_with_stream;
     int status;
-    int64_t deltas;
+    int64_t deltas, deltas_at_usage;
     int64_t usage_prompt, usage_cached, usage_output; /* -1: not said */
     struct buf queue;                                 /* of the answer, not given yet */
 };
@@ -35,7 +37,11 @@ static int64_t expected_output(const struct life *l) {
     if (l->max_tokens >= 0)
         reported = i64_min(reported, i64_max(l->max_tokens, l->deltas));
     if (reported >= 0)
-        return l->has_finished || reported > l->deltas ? reported : l->deltas;
+        return (l->has_finished && l->deltas == l->deltas_at_usage) || reported > l->deltas
+                   ? reported
+                   : l->deltas;
+    if (l->has_ended && l->has_bytes && !l->has_chunk)
+        return l->estimated_output; /* nobody can count it */
     return is_stream ? l->deltas : l->estimated_output;
 }
 
@@ -195,8 +201,10 @@ static void put_usage(struct life *l, struct random *r, struct buf *out) {
         return; /* nothing of it can be true */
     if (p >= 0)
         l->usage_prompt = p;
-    if (o <= 1 << 20)
+    if (o <= 1 << 20) {
         l->usage_output = o;
+        l->deltas_at_usage = l->deltas;
+    }
     l->usage_cached = c;
 }
 
@@ -228,14 +236,18 @@ static void stream_event(struct world *w, struct life *l, bool is_cut) {
         buf_lit(&text, "data: [DONE]\n\n");
         effect.has_finished = true;
     }
+    effect.has_chunk |= kind != 8;
     size_t n = is_cut ? (size_t)random_below(r, (int64_t)text.len) : text.len;
     for (size_t at = 0; at < n;) {
         size_t step = (size_t)random_between(r, 1, 60);
         step = size_min(step, n - at);
         rig_bytes(&l->rc, (struct str){text.p + at, step}, false);
         at += step;
+        l->has_bytes = true;
     }
     if (!is_cut) {
+        l->has_chunk = effect.has_chunk;
+        l->deltas_at_usage = effect.deltas_at_usage;
         l->deltas = effect.deltas;
         l->has_finished = effect.has_finished;
         l->usage_prompt = effect.usage_prompt;
@@ -252,6 +264,7 @@ static void end_of_answer(struct world *w, struct life *l) {
         if (random_once_in(r, 3))
             stream_event(w, l, true);
         rig_bytes(&l->rc, STR(""), true);
+        l->has_ended = true;
     } else {
         struct buf text;
         buf_init(&text, 4096);
