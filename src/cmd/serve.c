@@ -284,6 +284,7 @@ static void make_workers(struct app *a) {
 
 static void *run_worker(void *arg) {
     struct worker *w = arg;
+    os_thread_take_short_turns();
     loop_run(w->loop);
     return NULL;
 }
@@ -324,6 +325,7 @@ static void run_loops(struct app *a) {
         int rc = pthread_create(&a->workers[i].thread, NULL, run_worker, &a->workers[i]);
         assert(rc == 0);
     }
+    os_thread_take_short_turns();
     loop_run(first);
     for (int i = 1; i < a->n_workers; i++)
         pthread_join(a->workers[i].thread, NULL);

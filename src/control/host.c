@@ -9,14 +9,12 @@
 /*
  * The listener has a thread of its own beside the control thread: to decrypt a request, to check its
  * token and to encrypt the answer takes a quarter of a millisecond (two cores, 22 November 2026), for
- * which no call should wait. It gives way to the loops of the data plane, by less than the control
- * thread does: what it has to do is short, and clients wait for it.
+ * which no call should wait.
  */
-enum { GIVES_WAY = 3 };
 
 static void *run_loop(void *arg) {
     struct control *c = arg;
-    os_thread_give_way(GIVES_WAY);
+    os_thread_give_way(OS_GIVES_WAY);
     loop_run(c->loop);
     return NULL;
 }

@@ -11,7 +11,7 @@
 
 /* KEEP_MS: how long what is true in memory, and would be found out again at the next start, may wait
  * for the next commit. */
-enum { GIVES_WAY = 5, DOCUMENTS_MAX = 1 << 30, SEALED_MAX = 16 << 20, KEEP_MS = 1000 };
+enum { DOCUMENTS_MAX = 1 << 30, SEALED_MAX = 16 << 20, KEEP_MS = 1000 };
 
 static int64_t now_ms(void) {
     return os_wall_us() / 1000;
@@ -368,7 +368,7 @@ void control_run(struct control *c) {
     struct problem why = {0};
     int64_t due_ms = 0;
     /* A change may wait a little, a call may not. */
-    os_thread_give_way(GIVES_WAY);
+    os_thread_give_way(OS_GIVES_WAY);
     while (take_batch(c, due_ms, &batch)) {
         if (!list_is_empty(&batch))
             run_batch(c, &batch);

@@ -1,6 +1,7 @@
 #include "net/net_private.h"
 
 #include "base/buf.h"
+#include "os/os.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -333,6 +334,8 @@ struct work {
 
 static void do_work(uv_work_t *u) {
     struct work *w = u->data;
+    os_thread_give_way(
+        1); /* pool threads inherit the turns of the loop that was first to need one */
     w->work(w->arg);
 }
 

@@ -1,5 +1,7 @@
 #include "os/log.h"
 
+#include "os/os.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -16,8 +18,11 @@ struct piece {
     struct buf lines; /* owned */
 };
 
-/* How long the end waits for a reader that takes nothing, and how often a writer looks up. */
-enum { LAST_LINES_MS = 5000, LOOK_UP_MS = 100 };
+/* How long the end waits for a reader that takes nothing, and how often a writer looks up.
+ * PIECE: bytes of one write to a file. While the kernel copies, no loop gets its processor back where the kernel is not
+ * preemptible: with whole buffers calls waited for 70 to 110 us, 60 times a second at 12,000 calls
+ * a second on one core (22 November 2026). */
+enum { LAST_LINES_MS = 5000, LOOK_UP_MS = 100, PIECE = 8192 };
 
 struct log {
     char *path; /* owned */
@@ -122,7 +127,7 @@ static void write_out(struct log *l, struct str s) {
          * for anything has room for PIPE_BUF bytes (POSIX, "pipe"). */
         ssize_t n = -1;
         if (!l->is_pipe || wait_for_reader(l))
-            n = write(l->fd, s.p, l->is_pipe ? size_min(s.n, PIPE_BUF) : s.n);
+            n = write(l->fd, s.p, size_min(s.n, l->is_pipe ? (size_t)PIPE_BUF : (size_t)PIECE));
         if (n < 0 && (errno == EINTR || errno == EAGAIN))
             continue;
         if (n <= 0) {
@@ -150,6 +155,7 @@ static void reopen(struct log *l) {
 
 static void *run(void *arg) {
     struct log *l = arg;
+    os_thread_give_way(OS_GIVES_WAY);
     pthread_mutex_lock(&l->lock);
     for (;;) {
         while (!l->first && !l->is_closing && !l->must_reopen)

@@ -48,8 +48,28 @@ bool os_is_folder(const char *path);
 /* How many processors this process may use, at least 1. */
 int os_processors(void);
 
+/*
+ * Who waits for whom where threads of ours want the same processor (decision 0025).
+ *
+ * A nice value is a share, not a precedence: a thread that has begun keeps the processor for a slice (0.7 to
+ * 3 ms, as Linux is set), however nice it is, and one that wakes up waits meanwhile. From Linux 6.12 on a thread may
+ * ask for shorter slices; then it takes the processor from one with longer ones as soon as it wakes up,
+ * unless it has had more than its share by then. Earlier versions take the wish and do nothing with it.
+ */
+
+/* The calling thread serves calls: from now on its slices are the shortest there are (0.1 ms). Threads
+ * that it begins inherit that, until they give way. */
+void os_thread_take_short_turns(void);
+
+/* For threads for which no call should wait. At this many steps less than a tenth of a processor is left
+ * to them when a loop could use all of it, and a loop that wakes up has practically never had its share: with 5,
+ * a third of the waits remained. */
+enum { OS_GIVES_WAY = 10 };
+
 /* From now on the calling thread gives way to the others where they want the same processor: its nice
- * value is `steps` above the one that it began with. To say so again, or with fewer steps, changes nothing. */
+ * value is `steps` above the one that it began with, its slices have the system's length, and it
+ * takes the processor from nobody when it wakes up (SCHED_BATCH). To say so again, or with fewer steps, changes
+ * nothing. */
 void os_thread_give_way(int steps);
 
 /* Raises the limit of open files as far as the system allows; the limit in force. */
