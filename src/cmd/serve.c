@@ -242,9 +242,28 @@ static enum status load_first(struct app *a, struct problem *why) {
     return serve_config_first(a, s, why);
 }
 
+/*
+ * Client connections at once. When the process may not open as many files, as many as leave each call
+ * its second one, to the backend, and the rest of the process what it needs: the system would close the
+ * others without a word, and backends could not be reached for those that are left.
+ */
+static int64_t most_connections(const struct settings *s, int n_loops) {
+    int64_t files = os_raise_file_limit();
+    if (files >= s->max_connections)
+        return s->max_connections;
+    int64_t most = i64_max(n_loops, (files - 32 - 16 * (int64_t)n_loops) / 2);
+    most = i64_min(most, s->max_connections);
+    fprintf(stderr,
+            "weir: warning: only %lld files may be open at once, so only %lld client connections "
+            "instead of %lld (max-connections); raise the limit (ulimit -n, LimitNOFILE)\n",
+            (long long)files, (long long)most, (long long)s->max_connections);
+    return most;
+}
+
 static void make_workers(struct app *a) {
     const struct settings *s = a->settings;
     a->n_workers = s->loops ? (int)s->loops : os_processors();
+    int64_t n_connections = most_connections(s, a->n_workers);
     a->workers = xcalloc((size_t)a->n_workers, sizeof *a->workers);
     a->shards = xcalloc((size_t)a->n_workers, sizeof *a->shards);
     a->counting = counting_new();
@@ -257,7 +276,7 @@ static void make_workers(struct app *a) {
                    .stall_ms = s->stall_timeout_ms,
                    /* One body must fit, and double on the way there. */
                    .bodies_bytes = i64_max(s->body_memory / a->n_workers, 2 * s->body_limit),
-                   .n_connections = (int)(s->max_connections + a->n_workers - 1) / a->n_workers},
+                   .n_connections = (int)(n_connections + a->n_workers - 1) / a->n_workers},
         .n_loops = a->n_workers,
         .counting = a->counting,
     };
@@ -383,7 +402,6 @@ int serve_run(const struct settings *s,
     signal(SIGPIPE, SIG_IGN);
     put_off_signals(SIG_BLOCK);
     keep_freed_memory();
-    os_raise_file_limit();
     a.hash = os_random_key();
     a.live = live_new(&a.hash, &os_clock);
     enum status st = open_data(&a, &why);

@@ -552,6 +552,18 @@ describe('starting', () => {
         assert.equal((await fetch(`${first.opsUrl}/healthz`)).status, 200);
     });
 
+    test('with few files takes as many connections as it can serve, counts the others, and says so', async (t) => {
+        const backend = await fakeBackend(t, (r) => r.write(answerBytes(completionOf('x', usageOf(1, 1)))));
+        const gateway = await spawnGateway(t, { resources: resourceSet([backend.url]), files: 128 });
+        assert.match(gateway.stderr(), /only 128 files may be open at once, so only 40 client connections instead of 20000/);
+        const clients = Array.from({ length: 60 }, () => rawConnection(gateway.url));
+        for (const c of clients) c.socket.on('error', () => {}).write(requestBytes(chatTarget(), { messages: [{ role: 'user', content: 'a' }], max_tokens: 5 }));
+        const statuses = await Promise.all(clients.map(async (c) => (await Promise.race([c.response(), c.closed]))?.status));
+        for (const c of clients) c.destroy();
+        assert.equal(statuses.filter((s) => s === 200).length, 40, JSON.stringify(statuses));
+        assert.equal(await gateway.metric('weir_refused_requests_total'), 20);
+    });
+
     test('with wrong settings fails with one line that names the setting', async (t) => {
         for (const [args, code, text] of [
             [['--listen', 'nowhere'], 1, /listen: "nowhere" is not an address; expected HOST:PORT/],

@@ -266,7 +266,7 @@ const closing = { headers: { connection: 'close' } };
 //   configure(resources)  writes them and sends SIGHUP; waits until they are read, or refused: true when they act
 //   lines()               what the access log has, parsed; settled(n, name): the same (of one deployment), as soon as there are n
 //   debug(name)           the counters of one deployment; metric(name): a sum from /metrics
-export async function spawnGateway(t, { resources, args = [], env = {}, folder = tempFolder(), loops = 1, mayFail = false }) {
+export async function spawnGateway(t, { resources, args = [], env = {}, folder = tempFolder(), loops = 1, mayFail = false, files = 0 }) {
     const file = path.join(folder, 'resources.json');
     const logFile = path.join(folder, 'access.log');
     if (resources) writeFileSync(file, JSON.stringify(resources));
@@ -274,7 +274,8 @@ export async function spawnGateway(t, { resources, args = [], env = {}, folder =
         'serve', '--resources', file, '--listen', '127.0.0.1:0', '--ops-listen', '127.0.0.1:0',
         '--data-dir', path.join(folder, 'data'), '--access-log', logFile, '--loops', String(loops), ...args,
     ];
-    const child = spawn(weirBin, all, { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+    // `files`: how many it may have open at once.
+    const child = spawn(...(files ? ['sh', ['-c', `ulimit -n ${files}; exec "$0" "$@"`, weirBin, ...all]] : [weirBin, all]), { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
     running.add(child);
     let stderr = '';
     child.stdout.resume();
