@@ -4,6 +4,7 @@
 #include "http/target.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #define SUBSCRIPTION "/subscriptions/{}"
 #define GROUP SUBSCRIPTION "/resourceGroups/{}"
@@ -297,6 +298,40 @@ static bool check_parents(struct ask *a) {
                      (int)size_min(a->segment[3].n, 80), a->segment[3].p);
 }
 
+static int compare_keys(const void *a, const void *b) {
+    return str_cmp(*(const struct str *)a, *(const struct str *)b);
+}
+
+/*
+ * The name that stands twice in one object somewhere in `v`; no bytes at NULL when there is none. Two
+ * readers of such a text could take different members for the true one: who checks it, and who obeys it.
+ * `keys` is room to work in; the depth is the parser's.
+ */
+static struct str key_given_twice(struct json_value v, struct buf *keys) {
+    struct json_iter it;
+    struct json_value item;
+    struct str key, twice = {0};
+    if (json_type(v) == JSON_OBJECT) {
+        buf_clear(keys);
+        for (json_fields(&it, v); json_next_field(&it, &key, &item);)
+            buf_put(keys, (const char *)&key, sizeof key);
+        struct str *all = (struct str *)(void *)keys->p;
+        size_t n = keys->len / sizeof key;
+        if (n > 1)
+            qsort(all, n, sizeof *all, compare_keys);
+        for (size_t i = 1; i < n; i++) {
+            if (str_eq(all[i - 1], all[i]))
+                return all[i];
+        }
+        for (json_fields(&it, v); !twice.p && json_next_field(&it, &key, &item);)
+            twice = key_given_twice(item, keys);
+    } else if (json_type(v) == JSON_ARRAY) {
+        for (json_items(&it, v); !twice.p && json_next(&it, &item);)
+            twice = key_given_twice(item, keys);
+    }
+    return twice;
+}
+
 static bool read_body(struct ask *a) {
     struct problem why = {0};
     struct buf *text = &a->arm->padded;
@@ -318,6 +353,15 @@ static bool read_body(struct ask *a) {
     if (json_type(a->body) != JSON_OBJECT)
         return ask_fault(a, FAULT_INVALID_CONTENT, "",
                          "The request content was invalid: it must be a JSON object.");
+    struct buf keys;
+    buf_init(&keys, (size_t)ARM_BODY_MAX * sizeof(struct str));
+    struct str twice = key_given_twice(a->body, &keys);
+    buf_destroy(&keys);
+    if (twice.p)
+        return ask_fault(a, FAULT_INVALID_CONTENT, "",
+                         "The request content was invalid: '%.*s' is given twice in one object; it "
+                         "is not clear which one counts.",
+                         (int)size_min(twice.n, 80), twice.p);
     a->has_body = true;
     return true;
 }
