@@ -1,8 +1,8 @@
 /* tokenize.c - `weir tokenize`: exact token counts and ids of texts, as the gateway counts them. */
+#include "call/request.h"
 #include "cmd/cmd.h"
 #include "cmd/vocabularies.h"
 #include "tokens/count.h"
-#include "tokens/prompt.h"
 #include "tokens/utf8.h"
 #include "json/json.h"
 
@@ -14,6 +14,9 @@
 /* A line or a whole input: what the JSON reader takes, less room for the quotes. */
 enum { TEXT_MAX = JSON_TEXT_MAX - 64, OUT_MAX = 1 << 30 };
 
+/* Of the texts of chats; its hashes need no secret, since who counts here only waits for himself. */
+enum { MEMORY_TEXTS = 1 << 12, MEMORY_PLACES = 1 << 4 };
+
 static const char usage[] =
     "usage: weir tokenize [OPTIONS] [TEXT...]\n\n"
     "Counts tokens as OpenAI's tokenizers do, or as a model's tokenizer.json says, and prints one\n"
@@ -22,7 +25,10 @@ static const char usage[] =
 
 struct tokenizer {
     struct token_cache *cache;
-    const struct prompt_rules *rules;
+    struct text_memory *memory;
+    struct prompt_counters *counters; /* of chats */
+    struct str model;                 /* by whose rules chats are framed */
+    const struct vocabulary *own;     /* NULL: the model's */
     bool is_count_only;
     struct buf ids, valid, out;
 };
@@ -53,34 +59,16 @@ static enum status put_text(struct tokenizer *t, struct str text) {
     return buf_status(&t->out);
 }
 
-/* What a chat of these messages has, without ids: the framing has none that are published. */
-static enum status put_messages(struct tokenizer *t, struct json_value messages,
-                                struct problem *why) {
-    struct json_iter it, fields, parts;
-    struct json_value message, value, part, text;
-    struct str key;
-    int64_t tokens = t->rules->per_reply;
-    if (json_type(messages) != JSON_ARRAY)
-        return problem_set(why, ST_BAD_REQUEST, STR("messages"), "must be an array");
-    json_items(&it, messages);
-    while (json_next(&it, &message)) {
-        if (json_type(message) != JSON_OBJECT)
-            return problem_set(why, ST_BAD_REQUEST, STR("messages"), "must hold objects");
-        tokens += t->rules->per_message;
-        json_fields(&fields, message);
-        while (json_next_field(&fields, &key, &value)) {
-            if (str_eq(key, STR("name")))
-                tokens += t->rules->per_name;
-            tokens += token_count(t->cache, json_str(value));
-            json_items(&parts, value);
-            while (json_next(&parts, &part)) {
-                if (json_get(part, STR("text"), &text))
-                    tokens += token_count(t->cache, json_str(text));
-            }
-        }
-    }
+/* What the gateway counts for a chat with this body, without ids: the framing has none that are published. */
+static enum status put_chat(struct tokenizer *t, struct json_doc *doc, struct str body,
+                            struct problem *why) {
+    struct request r;
+    struct request_how how = {.counters = t->counters,
+                              .prompt = {.budget = SIZE_MAX, .custom = t->own}};
+    TRY(request_parse(doc, body.p, body.n, OP_CHAT, &r, why));
+    TRY(request_count(&r, body.p, OP_CHAT, t->model, &how, why));
     buf_clear(&t->out);
-    buf_printf(&t->out, "{\"count\":%lld}\n", (long long)tokens);
+    buf_printf(&t->out, "{\"count\":%lld}\n", (long long)r.prompt_tokens);
     return ST_OK;
 }
 
@@ -91,7 +79,7 @@ static enum status put_line(struct tokenizer *t, struct json_doc *doc, struct st
     if (json_get(root, STR("text"), &value) && json_type(value) == JSON_STRING)
         return put_text(t, json_str(value));
     if (json_get(root, STR("messages"), &value))
-        return put_messages(t, value, why);
+        return put_chat(t, doc, line, why);
     return problem_set(why, ST_BAD_REQUEST, STR(""),
                        "neither {\"text\": \"...\"} nor {\"messages\": [...]}");
 }
@@ -119,8 +107,10 @@ static int run_lines(struct tokenizer *t) {
         if (st == ST_OK && buf_reserve_slack(&line, 0, JSON_PADDING))
             st = put_line(t, doc, buf_view(&line), &why);
         if (st != ST_OK) {
-            fprintf(stderr, "weir tokenize: line %lld: %s%s%s\n", number, why.target,
-                    why.target[0] ? " " : "",
+            /* Messages about a member often begin with its name. */
+            bool is_named = str_starts(str_of(why.message), str_of(why.target));
+            fprintf(stderr, "weir tokenize: line %lld: %s%s%s\n", number,
+                    is_named ? "" : why.target, is_named ? "" : " ",
                     why.message[0] ? why.message : status_info(st)->text.p);
             result = EXIT_FAILED;
         } else if (!write_out(t)) {
@@ -250,7 +240,7 @@ int cmd_tokenize(int argc, char **argv) {
          "o200k_base (default), cl100k_base or a tokenizer.json"},
         {"model", OPTION_TEXT, &model, 0, 0, "NAME", "the encoding and framing of this model"},
         {"jsonl", OPTION_FLAG, &is_lines, 0, 0, NULL,
-         "read lines of {\"text\":...} or {\"messages\":[...]}"},
+         "read lines of {\"text\":...} or bodies of chats, {\"messages\":[...]}"},
         {"rounds", OPTION_NUMBER, &rounds, 0, 1000000, "N",
          "with --jsonl: count all texts N times, print only totals and times"},
         {"count", OPTION_FLAG, &t.is_count_only, 0, 0, NULL, "print no ids"},
@@ -259,19 +249,28 @@ int cmd_tokenize(int argc, char **argv) {
     int n_words = options_parse(table, usage, argc, argv);
     if (n_words < 0)
         return options_exit(n_words);
-    t.rules = prompt_rules_find(str_of(model ? model : "gpt-4o"));
     if (is_lines && n_words > 0) {
         fprintf(stderr, "weir tokenize: --jsonl reads standard input, and takes no texts\n");
         return EXIT_USAGE;
     }
     struct vocabulary v;
     struct buf block = {0};
-    int result = find_vocabulary(encoding_name, model, t.rules->encoding, &block, &v);
+    struct vocabulary o200k = vocabulary_o200k(), cl100k = vocabulary_cl100k();
+    bool is_cl100k =
+        encoding_name && str_eq(str_of(encoding_name), prompt_encoding_names[ENCODING_CL100K]);
+    t.model = str_of(model ? model : is_cl100k ? "gpt-4" : "gpt-4o");
+    enum prompt_encoding of_model = prompt_rules_find(t.model)->encoding;
+    int result = find_vocabulary(encoding_name, model, of_model, &block, &v);
     if (result != EXIT_OK) {
         buf_destroy(&block);
         return result;
     }
+    const struct vocabulary *models = of_model == ENCODING_CL100K ? &cl100k : &o200k;
+    if (of_model == ENCODING_UNKNOWN || vocabulary_identity(&v) != vocabulary_identity(models))
+        t.own = &v;
     t.cache = token_cache_new(&v);
+    t.memory = text_memory_new(MEMORY_TEXTS, MEMORY_PLACES, (const unsigned char[16]){0});
+    t.counters = prompt_counters_new(&o200k, &cl100k, t.memory);
     buf_init(&t.ids, OUT_MAX);
     buf_init(&t.valid, OUT_MAX);
     buf_init(&t.out, OUT_MAX);
@@ -286,6 +285,8 @@ int cmd_tokenize(int argc, char **argv) {
     if (fflush(stdout) != 0)
         result = EXIT_FAILED;
     token_cache_free(t.cache);
+    prompt_counters_free(t.counters);
+    text_memory_free(t.memory);
     buf_destroy(&block);
     buf_destroy(&t.ids);
     buf_destroy(&t.valid);

@@ -135,7 +135,7 @@ test('what is wrong is told, with the line', async () => {
         { args: ['--jsonl'], input: '\n\n{"test":"a"}\n', code: 1, says: /line 3: neither/ },
         { args: ['--jsonl'], input: '{"text":7}\n', code: 1, says: /line 1: neither/ },
         { args: ['--jsonl'], input: '{"messages":{}}\n', code: 1, says: /line 1: messages must be an array/ },
-        { args: ['--jsonl'], input: '{"messages":["a"]}\n', code: 1, says: /line 1: messages must hold objects/ },
+        { args: ['--jsonl'], input: '{"messages":["a"]}\n', code: 1, says: /line 1: messages\[0\] must be an object/ },
         { args: ['--jsonl'], input: '{"text":"\\ud83d"}\n', code: 1, says: /line 1: / },
     ];
     for (const { args, input = '', code, says } of wrong) {
@@ -162,6 +162,20 @@ test('POST /tokenize of the operations listener answers as weir tokenize does, a
     assert.deepEqual({ ...text.body, max_model_len: 0 }, { count: ids.length, max_model_len: 0, tokens: ids, exact: true });
     const chat = await ask(JSON.stringify({ model: 'gpt-4o-mini', messages: [{ role: 'user', content: prompt }] }));
     assert.equal(chat.body.count, ids.length + 7);
+    // With all that a chat may have beside its messages.
+    const messages = [{ role: 'system', content: 'Be brief.' },
+        { role: 'user', name: 'ann', content: [{ type: 'text', text: prompt }, { type: 'image_url', image_url: { url: 'https://x/y.png', detail: 'low' } }] },
+        { role: 'assistant', tool_calls: [{ id: 'c', type: 'function', function: { name: 'weather', arguments: '{"city":"Basel"}' } }] },
+        { role: 'tool', tool_call_id: 'c', content: 'rain' }];
+    const weather = { name: 'weather', description: 'Tells the weather.',
+        parameters: { type: 'object', properties: { city: { type: 'string', description: 'Where' }, days: { type: 'array', items: { type: 'integer' } } } } };
+    const schema = { type: 'json_schema', json_schema: { name: 'answer', schema: { type: 'object', properties: { x: { type: 'string' } } } } };
+    const bodies = [{}, { tools: [{ type: 'function', function: weather }] }, { functions: [weather] }, { response_format: schema },
+        { tools: [{ type: 'function', function: weather }], response_format: schema }].map((more) => ({ model: 'gpt-4o', messages, ...more }));
+    const counted = await tokenize(['--model', 'gpt-4o', '--jsonl'], bodies.map((b) => JSON.stringify(b) + '\n').join(''));
+    const counts = counted.stdout.trimEnd().split('\n').map((l) => JSON.parse(l).count);
+    for (const [i, body] of bodies.entries()) assert.equal(counts[i], (await ask(JSON.stringify(body))).body.count, JSON.stringify(body));
+    for (const more of counts.slice(1)) assert.ok(more > counts[0] + 15, `${counts}`);
     assert.equal((await ask(JSON.stringify({ model: 'nobody', prompt }))).status, 404);
     assert.equal((await ask('{"model":')).status, 400);
     assert.equal((await ask('', 'GET')).status, 405);
