@@ -139,6 +139,8 @@ static void add_message(struct request *r, struct json_value message) {
             add_frame(r, 1, json_str(v));
             r->prompt_chars += (int64_t)json_str(v).n;
         } else if (str_eq(key, STR("name"))) {
+            if (r->tally.rules->per_name == 0)
+                continue;
             add_frame(r, r->tally.rules->per_name, STR("name"));
             add_text(r, json_str(v));
         } else if (str_eq(key, STR("arguments"))) {

@@ -268,6 +268,8 @@ int cmd_tokenize(int argc, char **argv) {
     const struct vocabulary *models = of_model == ENCODING_CL100K ? &cl100k : &o200k;
     if (of_model == ENCODING_UNKNOWN || vocabulary_identity(&v) != vocabulary_identity(models))
         t.own = &v;
+    if (!model && block.len > 0)
+        t.model = STR(""); /* so that a file tells how chats are framed */
     t.cache = token_cache_new(&v);
     t.memory = text_memory_new(MEMORY_TEXTS, MEMORY_PLACES, (const unsigned char[16]){0});
     t.counters = prompt_counters_new(&o200k, &cl100k, t.memory);

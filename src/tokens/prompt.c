@@ -39,6 +39,13 @@ static const struct prompt_rules all_rules[] = {
 #undef FRAMING
 /* clang-format on */
 
+/* clang-format off */
+static const struct prompt_rules chat_rules[CHAT_FORMS] = {
+    [CHAT_CHATML] = {STR_INIT(""), ENCODING_UNKNOWN, 4, 0, 3, 7, 85, 170, 0},
+    [CHAT_LLAMA3] = {STR_INIT(""), ENCODING_UNKNOWN, 4, 0, 5, 7, 85, 170, 0},
+};
+/* clang-format on */
+
 const struct prompt_rules *prompt_rules_find(struct str model) {
     const struct prompt_rules *r = all_rules;
     while (!str_istarts(model, r->prefix))
@@ -175,6 +182,9 @@ void prompt_begin(struct prompt_tally *t, struct prompt_counters *c,
         .counters = c, .rules = rules, .budget = how->budget, .with_marks = c && how->with_marks};
     if (!c)
         return;
+    enum chat_form form = how->custom ? vocabulary_chat_form(how->custom) : CHAT_UNKNOWN;
+    if (form != CHAT_UNKNOWN && rules->encoding == ENCODING_UNKNOWN)
+        t->rules = &chat_rules[form];
     if (how->custom)
         t->counter = counter_of(c, how->custom, vocabulary_identity(how->custom));
     else if (rules->encoding != ENCODING_UNKNOWN)

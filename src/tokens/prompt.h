@@ -13,6 +13,15 @@
  * estimate that may change from model to model; it gives the numbers that the API reported for its
  * own examples. Images: OpenAI, "Images and vision: calculating costs". Which encoding a model has:
  * tiktoken 0.14.0, model.py.
+ *
+ * Models whose name tells nothing, and whose own vocabulary tells how they are given chats
+ * (vocabulary_chat_form), have what stands around texts in the chat templates that are published
+ * with them, the role being one token besides:
+ *   ChatML   <|im_start|> ROLE \n TEXT <|im_end|> \n, and <|im_start|> assistant \n at the end
+ *   Llama 3  <|start_header_id|> ROLE <|end_header_id|> \n\n TEXT <|eot_id|>, the same without TEXT
+ *            at the end, and <|begin_of_text|> before all
+ * Neither gives the model names. What a template adds of its own (the system message of Qwen 2.5 when
+ * there is none, the dates of Llama 3.1) and how it writes tools is not counted so.
  */
 enum prompt_encoding { ENCODING_UNKNOWN, ENCODING_CL100K, ENCODING_O200K, ENCODING_COUNT };
 
@@ -21,8 +30,8 @@ extern const struct str prompt_encoding_names[ENCODING_COUNT]; /* "", "cl100k_ba
 struct prompt_rules {
     struct str prefix; /* of the names of the models that it is for */
     enum prompt_encoding encoding;
-    int64_t per_message, per_name, per_reply;
-    int64_t per_function; /* beginning one; its text is besides */
+    int64_t per_message, per_name, per_reply; /* per_name 0: names are not given to the model */
+    int64_t per_function;                     /* beginning one; its text is besides */
     /* An image of low detail; and per tile of 512 x 512 in one of high detail. When the model counts
      * patches of 32 x 32 instead: no tiles, and thousandths of a token for each patch. */
     int64_t image_base, image_tile, image_patch_milli;

@@ -54,6 +54,10 @@ enum token_pattern vocabulary_pattern(const struct vocabulary *v) {
     return (enum token_pattern)v->head->pattern;
 }
 
+enum chat_form vocabulary_chat_form(const struct vocabulary *v) {
+    return (enum chat_form)v->head->chat_form;
+}
+
 size_t vocabulary_token_length(const struct vocabulary *v, uint32_t rank) {
     assert(rank < v->head->n_tokens);
     return token_length(v->tokens[rank]);

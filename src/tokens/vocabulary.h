@@ -138,6 +138,13 @@ uint32_t vocabulary_id(const struct vocabulary *v, uint32_t rank);
 size_t vocabulary_size(const struct vocabulary *v);
 enum token_pattern vocabulary_pattern(const struct vocabulary *v);
 
+/*
+ * How the models of such a vocabulary are given chats, as far as its added tokens tell: with
+ * <|im_start|> as ChatML (Qwen 2 to 3.5, SmolLM, Yi), with <|start_header_id|> as Llama 3.
+ */
+enum chat_form { CHAT_UNKNOWN, CHAT_CHATML, CHAT_LLAMA3, CHAT_FORMS };
+enum chat_form vocabulary_chat_form(const struct vocabulary *v);
+
 /* How many bytes the token of this rank has. */
 size_t vocabulary_token_length(const struct vocabulary *v, uint32_t rank);
 

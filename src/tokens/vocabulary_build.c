@@ -453,6 +453,16 @@ static void add_added(const struct build *b, const struct vocabulary_head *h, ch
     }
 }
 
+static enum chat_form chat_form(const struct vocabulary_parts *parts) {
+    for (size_t i = 0; i < parts->n_added; i++) {
+        if (str_eq(parts->added[i].text, STR("<|im_start|>")))
+            return CHAT_CHATML;
+        if (str_eq(parts->added[i].text, STR("<|start_header_id|>")))
+            return CHAT_LLAMA3;
+    }
+    return CHAT_UNKNOWN;
+}
+
 /* --- the block --- */
 
 static uint32_t reserve(uint32_t *size, size_t bytes) {
@@ -498,6 +508,7 @@ static enum status build_all(struct build *b, struct buf *out, struct problem *w
     struct vocabulary_head h = {.byte_order = 0x01020304,
                                 .pattern = b->parts->pattern,
                                 .n_tokens = b->n_tokens,
+                                .chat_form = chat_form(b->parts),
                                 .pair_bits = bits_for(10, b->n_tokens)};
     memcpy(h.magic, VOCABULARY_MAGIC, sizeof h.magic);
     size_t pair_bytes = sizeof(uint32_t) << h.pair_bits, seam_bytes = (size_t)1 << (SEAM_BITS - 3);

@@ -29,10 +29,11 @@ struct vocabulary_head {
     /* 0 for what there is none of. */
     uint32_t seeds, ids, wholes, whole_slots, whole_field, added[2], added_first, spellings;
     uint32_t n_wholes, whole_bits, n_added[2]; /* log2 of the slots; how many */
-    uint64_t identity;                         /* hash of all else */
+    uint32_t chat_form;
+    uint64_t identity; /* hash of all else */
 };
 
-#define VOCABULARY_MAGIC "WEIRVOC3"
+#define VOCABULARY_MAGIC "WEIRVOC4"
 
 /* A token by its text. Those added stand in the order of their bytes. */
 struct spelled {

@@ -186,6 +186,39 @@ describe('as Hugging Face counts', () => {
     });
 });
 
+// What vLLM and llama.cpp count: the published chat template, rendered, and all of it tokenized with its special tokens.
+const templates = {
+    'ChatML (Qwen 2 to 3.5)': {
+        pre_tokenizer: families['Qwen 2'], special: ['<|endoftext|>', '<|im_start|>', '<|im_end|>'],
+        render: (messages) => messages.map((m) => `<|im_start|>${m.role}\n${m.content}<|im_end|>\n`).join('') + '<|im_start|>assistant\n',
+    },
+    'Llama 3': {
+        pre_tokenizer: families['Llama 3'], special: ['<|begin_of_text|>', '<|start_header_id|>', '<|end_header_id|>', '<|eot_id|>'],
+        render: (messages) => '<|begin_of_text|>' + [...messages.map((m) => `<|start_header_id|>${m.role}<|end_header_id|>\n\n${m.content}<|eot_id|>`),
+            '<|start_header_id|>assistant<|end_header_id|>\n\n'].join(''),
+    },
+};
+for (const [name, { pre_tokenizer, special, render }] of Object.entries(templates)) {
+    test(`chats by a file with the special tokens of ${name} count as its chat template, rendered`, async () => {
+        // Roles and two line ends are single tokens, as they are in those models.
+        const chains = ['system', 'user', 'assistant', 'tool', spell(Buffer.from('\n\n'))].flatMap((word) =>
+            Array.from({ length: word.length - 1 }, (_, i) => `${word.slice(0, i + 1)} ${word[i + 1]}`));
+        const file = write(`chat-${special[1].slice(2, -2)}.json`,
+            tokenizerJson({ merges: [...new Set(chains)], pre_tokenizer, added: special.map((content) => ({ content })) }));
+        const chats = [
+            [{ role: 'user', content: 'Hello' }],
+            [{ role: 'system', content: 'Be brief.' }, { role: 'user', content: 'Hello, 共和国!' }],
+            [{ role: 'user', content: 'a' }, { role: 'assistant', content: 'b\nc' }, { role: 'tool', content: '{"x": 1}' }, { role: 'user', content: '' }],
+        ];
+        const lines = chats.flatMap((messages) => [messages, messages.map((m) => ({ ...m, name: 'ann' }))]);
+        const { code, stdout, stderr } = await tokenize(['--encoding', file, '--jsonl'], lines.map((messages) => JSON.stringify({ messages }) + '\n').join(''));
+        assert.equal(code, 0, stderr);
+        const counts = stdout.trimEnd().split('\n').map((l) => JSON.parse(l).count);
+        const expected = (await truth(file, chats.map(render))).map((ids) => ids.length);
+        assert.deepEqual(counts, expected.flatMap((n) => [n, n]));
+    });
+}
+
 test('cl100k_base in the form of Llama 3 counts as tiktoken does', async () => {
     const ranks = readFileSync(path.join(top, 'node_modules/gpt-tokenizer/data/cl100k_base.tiktoken'), 'utf8').trimEnd().split('\n')
         .map((line) => Buffer.from(line.split(' ')[0], 'base64').toString('latin1'));
