@@ -232,6 +232,11 @@ static bool read_location(struct ask *a, struct fields *f, const struct account_
     return true;
 }
 
+/* A resource file tells what there is, whatever was limited or deleted since. */
+static bool is_import(const struct ask *a) {
+    return a->req->is_import && a->req->caller.is_operator;
+}
+
 /* The body over `acc`, which holds what it does not mention. */
 static bool read_account(struct ask *a, const struct account_row *old, struct account_row *acc) {
     static const struct str skus[] = {STR_INIT("S0")};
@@ -247,7 +252,8 @@ static bool read_account(struct ask *a, const struct account_row *old, struct ac
     bool has_kind = fields_enum(&f, "kind", kinds, ARRAY_LEN(kinds), &kind);
     if (has_kind && old && !str_ieq(old->kind, kinds[kind]))
         fields_refuse(&f, "kind", "is %.*s and cannot change", STR_ARG(old->kind));
-    if (!old)
+    /* A resource file need not say it (docs/resources.md), with a control plane as without one. */
+    if (!old && !is_import(a))
         fields_require(&f, "kind", has_kind, "\"OpenAI\" or \"AIServices\"");
     if (!old)
         acc->kind = kinds[kind];
@@ -289,11 +295,6 @@ static void put_account(struct ask *a, struct account_row *acc, const struct acc
     if (moves)
         ask_begin_operation(a, now->subscription, now->location, now->row.key, true);
     ask_answer_row(a, status, &now->row);
-}
-
-/* A resource file tells what there is, whatever was limited or deleted since. */
-static bool is_import(const struct ask *a) {
-    return a->req->is_import && a->req->caller.is_operator;
 }
 
 static bool is_within_limit(struct ask *a, const struct account_row *acc) {

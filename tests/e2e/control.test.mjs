@@ -302,6 +302,17 @@ describe('quota and capacity', () => {
         assert.equal(used.currentValue, all.reduce((s, d) => s + d.sku.capacity, 0));
     });
 
+    test('hold for files read at start as docs/resources.md has them: without a kind, and larger than the quota', async (t) => {
+        const resources = [...operatorsResources('http://127.0.0.1:9'),
+            { id: account('byfile'), location: 'eastus', properties: {} },
+            { id: `${account('byfile')}/deployments/d`, ...deploymentBody(900, 'Standard') }];
+        const { control } = await spawnControl(t, { resources });
+        const c = { control, token: await tokenOf(control) };
+        assert.equal((await ask(c, 'GET', account('byfile') + v)).json().kind, 'OpenAI');
+        const usages = await ask(c, 'GET', `/subscriptions/${subscription}/providers/Microsoft.CognitiveServices/locations/eastus/usages${v}`);
+        assert.deepEqual(usages.json().value.filter((u) => u.name.value === 'OpenAI.Standard.gpt-4o').map((u) => [u.currentValue, u.limit]), [[900, 900]]);
+    });
+
     test('of accounts and standard deployments in number are settings', async (t) => {
         const c = await spawnWithAccount(t, { args: ['--accounts-per-location', '2', '--standard-deployments-per-account', '1'] });
         const codeOf = async (target, body) => {
