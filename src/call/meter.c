@@ -122,20 +122,36 @@ static bool is_plain(struct str s) {
 }
 
 /*
- * Whether the chunk is the one that was learned, with another text, not empty either, in its place. In
+ * Whether the chunk is the one that was learned, with other contents, not empty either, in its gaps. In
  * valid JSON the quote that learn_chunk takes for the beginning of a string value is one: before it
  * stand a colon and the end of a key. So that chunk and this one are valid alike, have the same members
- * in the same order, and values of the same types; they differ in the content of one string that is
+ * in the same order, and values of the same types; they differ in the contents of strings that are
  * neither empty, nor a finish reason, nor a key.
  */
 static bool is_like(const struct meter_like *like, struct str data) {
-    size_t after = like->around.len - like->before;
     if (like->n_deltas == 0 || data.n <= like->around.len)
         return false;
-    const char *around = like->around.p, *end = data.p + data.n - after;
-    return memcmp(data.p, around, like->before) == 0 &&
-           memcmp(end, around + like->before, after) == 0 &&
-           is_plain((struct str){data.p + like->before, data.n - like->around.len});
+    const char *around = like->around.p;
+    size_t at = 0;
+    for (int i = 0; i < like->n_gaps; i++) {
+        size_t same = like->gap_at[i] - at;
+        if (data.n < same || memcmp(data.p, around + at, same) != 0)
+            return false;
+        data = str_skip(data, same);
+        at = like->gap_at[i];
+        struct str content = data;
+        if (i == like->n_gaps - 1) {
+            size_t after = like->around.len - at;
+            content.n = data.n > after ? data.n - after : 0;
+        } else {
+            const char *quote = data.n ? memchr(data.p, '"', data.n) : NULL;
+            content.n = quote ? (size_t)(quote - data.p) : 0;
+        }
+        if (content.n == 0 || !is_plain(content))
+            return false;
+        data = str_skip(data, content.n);
+    }
+    return data.n == like->around.len - at && memcmp(data.p, around + at, data.n) == 0;
 }
 
 /* Where the string value of the first member with this name stands, without its quotes. */
@@ -159,26 +175,46 @@ static bool find_string(struct str data, struct str quoted_name, struct json_spa
     return i < data.n && at->end > at->begin;
 }
 
+/* Adds a gap, in order. */
+static void add_gap(struct json_span *gaps, int *n, struct json_span gap) {
+    int i = (*n)++;
+    for (; i > 0 && gaps[i - 1].begin > gap.begin; i--)
+        gaps[i] = gaps[i - 1];
+    gaps[i] = gap;
+}
+
 /* Keeps what stands around the text of a chunk that was parsed and brought n_deltas pieces of text, and
  * no usage. */
 static void learn_chunk(struct meter_like *like, struct str data, int64_t n_deltas) {
-    static const struct str names[] = {STR_INIT("\"content\""), STR_INIT("\"text\""),
+    static const struct str texts[] = {STR_INIT("\"content\""), STR_INIT("\"text\""),
                                        STR_INIT("\"reasoning_content\"")};
-    struct json_span at;
+    static const struct str others[] = {STR_INIT("\"id\""), STR_INIT("\"obfuscation\"")};
+    struct json_span gaps[METER_LIKE_GAPS], at;
+    int n = 0;
     if (like->is_forbidden || like->n_tries == METER_LIKE_TRIES)
         return;
     like->n_tries++;
     like->n_deltas = 0;
-    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-        if (!find_string(data, names[i], &at))
-            continue;
-        buf_clear(&like->around);
-        buf_put(&like->around, data.p, at.begin);
-        buf_put(&like->around, data.p + at.end, data.n - at.end);
-        like->before = at.begin;
-        like->n_deltas = buf_status(&like->around) == ST_OK ? n_deltas : 0;
-        return;
+    for (size_t i = 0; i < ARRAY_LEN(texts) && n == 0; i++) {
+        if (find_string(data, texts[i], &at))
+            add_gap(gaps, &n, at);
     }
+    if (n == 0)
+        return;
+    for (size_t i = 0; i < ARRAY_LEN(others); i++) {
+        if (find_string(data, others[i], &at))
+            add_gap(gaps, &n, at);
+    }
+    buf_clear(&like->around);
+    size_t done = 0;
+    for (int i = 0; i < n; i++) {
+        buf_put(&like->around, data.p + done, gaps[i].begin - done);
+        like->gap_at[i] = like->around.len;
+        done = gaps[i].end;
+    }
+    buf_put(&like->around, data.p + done, data.n - done);
+    like->n_gaps = n;
+    like->n_deltas = buf_status(&like->around) == ST_OK ? n_deltas : 0;
 }
 
 /* Reads one event; false when it is the usage chunk that the caller did not ask for. */

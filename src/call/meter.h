@@ -16,15 +16,17 @@
 enum { METER_WHOLE_MAX = 256 << 10, METER_TAIL = 16 << 10, METER_EVENT_MAX = 64 << 10 };
 
 /*
- * Most chunks of a stream differ in the text that they bring and in nothing else. So the bytes around the
- * text of one that was parsed are kept, and a chunk with the same bytes around another text says the same
+ * Most chunks of a stream differ in the text that they bring, some in an id or in OpenAI's `obfuscation`
+ * (letters by chance that hide the text's length), and in nothing else. So the bytes around these
+ * strings of one that was parsed are kept, and a chunk with the same bytes around other strings says the same
  * without being parsed: it counts as many deltas, and no more. Exact whatever a backend sends, since what
- * is read of a chunk depends on no text's content but for whether it is empty (see is_like in meter.c).
+ * is read of a chunk depends on no such string's content but for whether it is empty (see is_like in meter.c).
  */
-enum { METER_LIKE_MAX = 2048, METER_LIKE_TRIES = 16 };
+enum { METER_LIKE_MAX = 2048, METER_LIKE_TRIES = 16, METER_LIKE_GAPS = 3 };
 struct meter_like {
-    struct buf around; /* owned; what stands before the text, and then what stands behind it */
-    size_t before;     /* bytes of it that stand before */
+    struct buf around;              /* owned; the chunk without those strings' contents */
+    size_t gap_at[METER_LIKE_GAPS]; /* where in it these stood, in order */
+    int n_gaps;
     int64_t n_deltas;  /* of such a chunk; 0 while none is known */
     int n_tries;       /* chunks learned since the last one that was like the one before */
     bool is_forbidden; /* for tests: every chunk is parsed */

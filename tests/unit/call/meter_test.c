@@ -435,6 +435,9 @@ static void put_alike(struct buf *out, struct random *r, int64_t favourite) {
         "\"},\"finish_reason\":null}]}",
         "\"},\"finish_reason\":\"length\"}]}",
         "\"}}],\"usage\":null}",
+        "\"}}],\"obfuscation\":\"q\"}",
+        "\"}}],\"obfuscation\":\"Zx01\"}",
+        "\"}}],\"obfuscation\":\"\"}",
         "\"}}],\"usage\":{\"completion_tokens\":3}}",
         "\"}}],\"usage\":{\"completion_tokens\":7}}",
         "\"}}],\"error\":{}}",
@@ -445,7 +448,10 @@ static void put_alike(struct buf *out, struct random *r, int64_t favourite) {
     const char *front = fronts[pick(r, favourite, ARRAY_LEN(fronts))];
     const char *back = backs[pick(r, favourite / 8 + random_below(r, 2), ARRAY_LEN(backs))];
     const char *text = texts[pick(r, random_below(r, 4), ARRAY_LEN(texts))];
-    buf_printf(out, "data: %s%s%s\n\n", front, text, back);
+    buf_lit(out, "data: {");
+    if (favourite % 2)
+        buf_printf(out, "\"id\":\"%s\",", texts[pick(r, random_below(r, 2), ARRAY_LEN(texts))]);
+    buf_printf(out, "%s%s%s\n\n", front + 1, text, back);
 }
 
 static void chunks_that_are_not_parsed_say_what_parsing_them_says(void **state) {
@@ -500,6 +506,14 @@ static void a_chunk_like_the_one_before_is_not_parsed(void **state) {
         {"data: {\"choices\":[{\"delta\":{\"content\":\"\"}}]}\n\n", 0, 4},
         {"data: {\"choices\":[{\"delta\":{\"tool_calls\":[]}}]}\n\n", 1, 5},
         {"data: {\"choices\":[{\"delta\":{\"content\":\"x\"}}]}\n\n", 2, 6},
+        {"data: {\"id\":\"1\",\"a\":[{\"content\":\"x\"}],\"obfuscation\":\"y\"}\n\n", 2, 6},
+        {"data: {\"id\":\"1\",\"choices\":[{\"text\":\"x\"}],\"obfuscation\":\"y\"}\n\n", 3, 7},
+        {"data: {\"id\":\"23\",\"choices\":[{\"text\":\"z\"}],\"obfuscation\":\"\xc3\xb6\"}\n\n", 0,
+         8},
+        {"data: {\"id\":\"\",\"choices\":[{\"text\":\"z\"}],\"obfuscation\":\"y\"}\n\n", 1, 9},
+        {"data: {\"id\":\"\",\"choices\":[{\"text\":\"q\"}],\"obfuscation\":\"uvw\"}\n\n", 0, 10},
+        {"data: {\"id\":\"\",\"choices\":[{\"text\":\"q\"}],\"obfuscation\":\"\\n\"}\n\n", 1, 11},
+        {"data: {\"id\":\"\",\"choices\":[{\"text\":\"\"}],\"obfuscation\":\"y\"}\n\n", 1, 11},
     };
     struct meter m;
     struct buf out;
