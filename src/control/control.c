@@ -248,8 +248,7 @@ static enum status refused(struct control *c, const struct arm_answer *a, struct
 }
 
 static enum status check_tokenizer(void *arg, struct str path, struct problem *why) {
-    const struct control *c = arg;
-    return c->host.tokenizer ? c->host.tokenizer(c->host.arg, path, why) : ST_OK;
+    return tokenizer_ask(arg, path, why);
 }
 
 static bool check_webhook(void *arg, struct str host) {

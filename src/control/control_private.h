@@ -66,6 +66,11 @@ struct errand {
     struct rsa_key *key;                               /* counted: it signs the token */
     bool is_rotating; /* the round that runs is for it too (upkeep.c) */
     struct buf token;
+    /* tokenizer.c: the file that a model names, and how it was found */
+    struct buf tokenizer;
+    bool must_read_tokenizer, has_read_tokenizer;
+    enum status tokenizer_st;
+    struct problem tokenizer_why;
 };
 
 /* notices.c: whether a webhook may go to this host, as far as the host alone tells: what is no public
@@ -117,6 +122,14 @@ bool tokens_serve(struct errand *e, const struct http_head *head, struct str pat
                   struct str query) MUST_USE;
 /* The thread has looked for the principal that wants a token. */
 void tokens_answer(struct errand *e);
+
+/*
+ * tokenizer.c: a model may name a tokenizer.json, and to read one takes up to a second. On the thread `ask`
+ * tells what is known of it; when nothing is, it refuses and marks the errand in hand, which then does not leave
+ * but goes to the pool with `begin` (on the loop), and to the thread once more. Only who may make models gets so far.
+ */
+enum status tokenizer_ask(struct control *c, struct str path, struct problem *why) MUST_USE;
+void tokenizer_begin(struct errand *e);
 
 /* The listener: on one loop. */
 struct door {
@@ -199,6 +212,7 @@ struct control {
     /* The thread's alone, from control_start on. */
     struct store *store;
     struct arm *arm;
+    struct errand *in_hand; /* whose request arm has; NULL at the start */
     struct json_doc *doc;
     struct arm_changes changes;
     struct buf principals, operators; /* scratch */

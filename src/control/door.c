@@ -105,6 +105,8 @@ static void on_answer(void *arg) {
     } else if (e->kind == ERRAND_ROTATE && e->answer.status == 200) {
         arm_answer_clear(&e->answer);
         upkeep_rotate(e->door->control, e);
+    } else if (e->must_read_tokenizer) {
+        tokenizer_begin(e);
     } else if (e->kind == ERRAND_TOKEN) {
         tokens_answer(e);
     } else {

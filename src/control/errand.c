@@ -26,6 +26,7 @@ struct errand *errand_new(struct door *d, struct exchange *x, enum errand_kind k
     buf_init(&e->resource, 1024);
     buf_init(&e->issuer, 1024);
     buf_init(&e->token, 64 << 10);
+    buf_init(&e->tokenizer, ARM_BODY_MAX);
     arm_answer_init(&e->answer);
     arena_init(&e->health_texts, NULL, 0, HEALTH_TEXTS_MAX);
     os_random(random, sizeof random);
@@ -47,7 +48,7 @@ void errand_free(struct errand *e) {
     rsa_key_unref(e->key);
     struct buf *all[] = {&e->target,         &e->body,     &e->if_match,          &e->if_none_match,
                          &e->base_url,       &e->audience, &e->client_request_id, &e->resource,
-                         &e->correlation_id, &e->issuer};
+                         &e->correlation_id, &e->issuer,   &e->tokenizer};
     for (size_t i = 0; i < ARRAY_LEN(all); i++)
         buf_destroy(all[i]);
     arm_answer_destroy(&e->answer);

@@ -293,7 +293,9 @@ static void run_arm(struct control *c, struct errand *e) {
     };
     if (!is_read(e)) /* nothing is made, so nothing is drawn */
         os_random(q.random, sizeof q.random);
+    c->in_hand = e;
     arm_handle(c->arm, &q, &e->answer, &c->changes);
+    c->in_hand = NULL;
 }
 
 static size_t count_rows(const struct control *c) {
