@@ -92,6 +92,39 @@ void admission_note_full(struct call *c) {
     r->retry_after_ms = i64_max(1, bucket_retry_after_ms(b, c->now_ns));
 }
 
+/*
+ * Whether the prompt fits: into the model's context, and into what provisioned deployments of it take. A
+ * count that is not exact must be twice as long before it is believed; the model server decides the rest.
+ * Several prompts have a context each.
+ */
+static enum status check_length(const struct call *c, struct problem *why) {
+    static const char *const members[] = {[OP_CHAT] = "messages",
+                                          [OP_COMPLETIONS] = "prompt",
+                                          [OP_EMBEDDINGS] = "input",
+                                          [OP_RESPONSES] = "input"};
+    const struct request *q = &c->request;
+    const struct model *m = c->deployment->model;
+    int64_t tokens = q->tally.is_exact ? q->prompt_tokens : q->prompt_tokens / 2;
+    struct str target = str_of(members[c->route.op]);
+    if (q->n_prompts > 1 || q->may_be_cut)
+        return ST_OK;
+    if (m->max_context_tokens && tokens > m->max_context_tokens)
+        return problem_set(why, ST_CONTEXT_LENGTH, target,
+                           "This model's maximum context length is %lld tokens. However, your "
+                           "%s resulted in %lld tokens. Please reduce the length of the %s.",
+                           (long long)m->max_context_tokens, target.p, (long long)q->prompt_tokens,
+                           target.p);
+    if (c->deployment->is_provisioned && m->max_provisioned_prompt &&
+        tokens > m->max_provisioned_prompt)
+        return problem_set(why, ST_CONTEXT_LENGTH, target,
+                           "Provisioned deployments of this model take prompts of at most %lld "
+                           "tokens. However, your %s resulted in %lld tokens. Please reduce the "
+                           "length of the %s, or use a standard deployment.",
+                           (long long)m->max_provisioned_prompt, target.p,
+                           (long long)q->prompt_tokens, target.p);
+    return ST_OK;
+}
+
 /* Reads the request and counts its prompt. */
 enum status admission_judge(struct call *c, const struct call_env *env, struct problem *why) {
     struct request *q = &c->request;
@@ -125,6 +158,7 @@ enum status admission_judge(struct call *c, const struct call_env *env, struct p
         .with_chars = !c->deployment->is_provisioned,
     };
     TRY(request_count(q, c->body.p, c->route.op, m->name, &how, why));
+    TRY(check_length(c, why));
     buf_clear(&c->marks);
     request_marks(q, &key, &c->marks);
     if (c->deployment->n_backends == 0)

@@ -561,6 +561,12 @@ static enum member member_of(struct str key) {
     return N_MEMBERS;
 }
 
+/* /responses' `truncation`, and vLLM's truncate_prompt_tokens (API references, 2026). */
+static bool allows_cut(struct str key, struct json_value v) {
+    return (str_eq(key, STR("truncation")) && str_eq(json_str(v), STR("auto"))) ||
+           str_eq(key, STR("truncate_prompt_tokens"));
+}
+
 enum status request_parse(struct json_doc *doc, const char *text, size_t len, enum operation op,
                           struct request *out, struct problem *why) {
     struct json_value root, v;
@@ -588,8 +594,10 @@ enum status request_parse(struct json_doc *doc, const char *text, size_t len, en
         /* A `prompt` is one of /completions' own, and names a stored one for /responses. */
         if (m == N_MEMBERS || (m == MEMBER_PROMPT && op != OP_COMPLETIONS))
             r->is_altered |= alters_prompt(key);
-        if (m == N_MEMBERS)
+        if (m == N_MEMBERS) {
+            r->may_be_cut |= allows_cut(key, v);
             continue;
+        }
         if (seen & 1u << m)
             return problem_set(why, ST_BAD_REQUEST, member_names[m],
                                "%s is given twice; it is not clear which one counts.",

@@ -184,6 +184,7 @@ static void read_model(struct catalog *c, struct fields *f, struct model *m, boo
     read_standard_unit(f, m);
     fields_i64(f, "latencyTargetTps", 0, 100000, &m->latency_target_tps);
     fields_i64(f, "maxContextTokens", 0, INT32_MAX, &m->max_context_tokens);
+    fields_i64(f, "maxProvisionedPromptTokens", 0, INT32_MAX, &m->max_provisioned_prompt);
     if (fields_str(f, "tokenizer", 0, TOKENIZER_PATH_MAX, &m->tokenizer))
         m->tokenizer = arena_str(c->arena, m->tokenizer);
     if (fields_str(f, "source", 0, 200, &m->source))

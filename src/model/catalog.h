@@ -58,6 +58,7 @@ struct model {
     int64_t standard_tpm, standard_rpm; /* that come with one unit of a standard SKU */
     int64_t latency_target_tps;         /* tokens a second and call; 0: no target is known */
     int64_t max_context_tokens;         /* prompt and answer together; 0: not known, not checked */
+    int64_t max_provisioned_prompt;     /* tokens of a prompt to a provisioned deployment; 0: any */
     struct str tokenizer; /* the path of the tokenizer.json to count prompts by; "": by its name */
     struct str source, date; /* where the numbers come from */
     bool is_own;             /* the operator added or changed it */

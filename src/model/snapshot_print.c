@@ -97,6 +97,7 @@ static void print_model(struct json_writer *w, const struct model *m) {
     json_end_object(w);
     put_i64(w, "latencyTargetTps", m->latency_target_tps);
     put_i64(w, "maxContextTokens", m->max_context_tokens);
+    put_i64(w, "maxProvisionedPromptTokens", m->max_provisioned_prompt);
     put_optional(w, "tokenizer", m->tokenizer);
     put_optional(w, "source", m->source);
     put_optional(w, "date", m->date);

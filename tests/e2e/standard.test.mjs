@@ -56,6 +56,47 @@ async function call(to, content, more = {}, headers = {}) {
 
 const limits = ({ headers }) => ['limit-tokens', 'remaining-tokens', 'limit-requests', 'remaining-requests'].map((n) => Number(headers[`x-ratelimit-${n}`]));
 
+describe('a prompt that is too long', () => {
+    // gpt-4o with a context of 100 tokens, of which provisioned deployments take 60.
+    const shortModel = {
+        id: '/providers/Weir.Capacity/models/OpenAI.gpt-4o.2024-08-06',
+        properties: { maxContextTokens: 100, maxProvisionedPromptTokens: 60 },
+    };
+    const words = (n) => 'word '.repeat(n).trim(); // a token each
+    let short;
+    before(async () => {
+        short = await spawnGateway(null, {
+            resources: [shortModel, ...resourceSet([sim.url], [deployment('ptu'), standard('tokens', 100)])],
+        });
+    });
+    after(() => short.stop());
+
+    // 3 tokens for the message, 1 for the role, 3 for the reply.
+    for (const { to, most, text } of [{ to: 'tokens', most: 93, text: 'maximum context length is 100 tokens' },
+        { to: 'ptu', most: 53, text: 'at most 60 tokens' }]) {
+        test(`is refused by ${to} when it has a token too many, and charged nothing`, async () => {
+            const ask = (n) => chatCall(short, { messages: [{ role: 'user', content: words(n) }], max_tokens: 1 }, { to });
+            assert.equal((await ask(most)).status, 200);
+            const refused = await ask(most + 1);
+            const { error } = await refused.json();
+            assert.equal(refused.status, 400);
+            assert.deepEqual([error.code, error.type, error.param], ['context_length_exceeded', 'invalid_request_error', 'messages']);
+            assert.ok(error.message.includes(text) && error.message.includes(`${most + 8} tokens`), error.message);
+            const line = (await short.settled(2, to))[1];
+            assert.deepEqual([line.outcome, line.chargeMt ?? 0], ['context_length', 0]);
+        });
+    }
+
+    test('is passed on when the server was asked to cut it', async () => {
+        const ask = (truncation) => fetch(`${short.url}/openai/v1/responses`, {
+            method: 'POST', headers: { 'content-type': 'application/json', 'api-key': apiKey },
+            body: JSON.stringify({ model: 'tokens', input: words(200), truncation, max_output_tokens: 1 }),
+        });
+        assert.equal((await ask('disabled')).status, 400);
+        assert.equal((await ask('auto')).status, 200);
+    });
+});
+
 function assertRefused(answer, limit, to = 'S0') {
     assert.equal(answer.status, 429);
     assert.equal(answer.error.code, '429');
