@@ -142,6 +142,8 @@ struct arm_outside {
     /* Whether prompts can be counted by the tokenizer.json of this path; else `why` names file, line and
      * cure. May take a second. NULL: any path will do. */
     enum status (*tokenizer)(void *arg, struct str path, struct problem *why);
+    /* The same of a file of certificates that a backend's is to be checked by. NULL: any path will do. */
+    enum status (*authorities)(void *arg, struct str path, struct problem *why);
     /* Whether a webhook may go to this host of a URL, as far as that can be told without asking for the
      * addresses of a name. NULL: any host will do. */
     bool (*webhook)(void *arg, struct str host);

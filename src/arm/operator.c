@@ -148,19 +148,30 @@ static bool is_same(const struct capacity *x, const struct capacity *y) {
            str_eq(x->row.tags, y->row.tags) && x->is_draining == y->is_draining;
 }
 
-/* A model's tokenizer must be there when it is named. Later the file may go: then its prompts are
- * estimated, and the same resource sent once more changes nothing and is not refused. */
-static bool check_tokenizer(struct ask *a, const struct capacity *c) {
+/*
+ * Files must be there, and be what they should, when a resource names them: a model's tokenizer, the
+ * authorities that a backend's certificate is checked by. Later they may go: then prompts are estimated,
+ * or what changes is not in force until they are back; and the same resource sent once more changes
+ * nothing and is not refused.
+ */
+static bool check_files(struct ask *a, const struct capacity *c) {
     const struct arm_outside *o = &a->req->outside;
+    bool is_model = c->row.type == ROW_MODEL;
+    const char *target = is_model ? "properties.tokenizer" : "properties.caFile";
     struct json_value properties, v;
     struct problem why = {0};
-    if (c->row.type != ROW_MODEL || !o->tokenizer ||
-        !json_get(a->body, STR("properties"), &properties) ||
-        !json_get(properties, STR("tokenizer"), &v) || json_str(v).n == 0 ||
-        o->tokenizer(o->arg, json_str(v), &why) == ST_OK)
+    enum status (*check)(void *, struct str, struct problem *) =
+        is_model ? o->tokenizer : o->authorities;
+    if ((!is_model && c->row.type != ROW_BACKEND) || !check ||
+        !json_get(a->body, STR("properties"), &properties))
         return true;
-    return ask_fault(a, FAULT_INVALID_PROPERTIES, "properties.tokenizer",
-                     "properties.tokenizer cannot be used: %s: %s", why.target, why.message);
+    if (json_get(properties, STR("insecureSkipVerify"), &v) && json_bool(v))
+        return true; /* nothing is checked by it */
+    struct str path = json_get_str(properties, is_model ? STR("tokenizer") : STR("caFile"));
+    if (path.n == 0 || check(o->arg, path, &why) == ST_OK)
+        return true;
+    return ask_fault(a, FAULT_INVALID_PROPERTIES, target, "%s cannot be used: %s: %s", target,
+                     why.target, why.message);
 }
 
 static void put(struct ask *a, const struct capacity *old, struct capacity *c) {
@@ -168,7 +179,7 @@ static void put(struct ask *a, const struct capacity *old, struct capacity *c) {
         ask_answer_row(a, 200, &old->row);
         return;
     }
-    if (!check_tokenizer(a, c))
+    if (!check_files(a, c))
         return;
     int status = old ? 200 : 201;
     c->row.etag = ask_etag(a);

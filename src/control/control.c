@@ -251,13 +251,27 @@ static enum status check_tokenizer(void *arg, struct str path, struct problem *w
     return tokenizer_ask(arg, path, why);
 }
 
+static enum status check_authorities(void *arg, struct str path, struct problem *why) {
+    (void)arg;
+    struct tls_context *tls = NULL;
+    struct stat found;
+    char *file = str_dup(path);
+    /* To open a pipe would wait for somebody who writes into it. */
+    bool is_file = stat(file, &found) == 0 && S_ISREG(found.st_mode);
+    enum status st = is_file ? tls_client_new(file, true, &tls, why)
+                             : problem_set(why, ST_BAD_REQUEST, path, "there is no such file");
+    free(file);
+    tls_unref(tls);
+    return st;
+}
+
 static bool check_webhook(void *arg, struct str host) {
     const struct control *c = arg;
     return notices_may_go_to(c->webhook_hosts, host);
 }
 
 struct arm_outside control_outside(struct control *c) {
-    return (struct arm_outside){check_tokenizer, check_webhook, c};
+    return (struct arm_outside){check_tokenizer, check_authorities, check_webhook, c};
 }
 
 enum status control_import(struct control *c, struct str id, struct str body, struct problem *why) {
