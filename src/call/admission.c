@@ -93,9 +93,10 @@ void admission_note_full(struct call *c) {
 }
 
 /*
- * Whether the prompt fits: into the model's context, and into what provisioned deployments of it take. A
- * count that is not exact must be twice as long before it is believed; the model server decides the rest.
- * Several prompts have a context each.
+ * Whether the prompt fits: into the model's context, and into what provisioned deployments of it take. To
+ * refuse what would fit is worse than to pass on what does not, so only counts of plain text are taken at
+ * their word, and others when they are twice as long; of pictures (a small one has a third of the tokens
+ * that are assumed), tools and schemas the model server decides. Several prompts have a context each.
  */
 static enum status check_length(const struct call *c, struct problem *why) {
     static const char *const members[] = {[OP_CHAT] = "messages",
@@ -106,7 +107,7 @@ static enum status check_length(const struct call *c, struct problem *why) {
     const struct model *m = c->deployment->model;
     int64_t tokens = q->tally.is_exact ? q->prompt_tokens : q->prompt_tokens / 2;
     struct str target = str_of(members[c->route.op]);
-    if (q->n_prompts > 1 || q->may_be_cut)
+    if (q->n_prompts > 1 || q->may_be_cut || q->is_guessed || q->is_altered)
         return ST_OK;
     if (m->max_context_tokens && tokens > m->max_context_tokens)
         return problem_set(why, ST_CONTEXT_LENGTH, target,

@@ -76,6 +76,7 @@ static void add_image(struct request *r, struct json_value part) {
                  (json_get(image, STR("detail"), &detail) && str_eq(json_str(detail), STR("low")));
     }
     /* Its size would only be known from the image itself. */
+    r->is_guessed = true;
     prompt_begin_opaque(&r->tally);
     prompt_end_opaque(&r->tally,
                       prompt_image_tokens(r->tally.rules, is_low ? IMAGE_LOW : IMAGE_AUTO, 0, 0),
@@ -526,9 +527,12 @@ static enum status read_part(struct request *r, enum member m, enum operation op
         if (json_type(part->value) == JSON_STRING)
             add_plain_message(r, STR("system"), json_str(part->value));
     } else if (m == MEMBER_TOOLS || m == MEMBER_FUNCTIONS) {
+        r->is_guessed = true; /* a `tool_choice` may leave them out */
         add_functions(r, part->value, json);
     } else {
-        /* Schemas reach the model as text of about the length that they have here. */
+        /* Schemas reach the model as text of about the length that they have here, or not at all: some
+         * servers only guide the answer by them. */
+        r->is_guessed = true;
         add_text(r, json);
     }
     return ST_OK;
@@ -563,8 +567,9 @@ static enum member member_of(struct str key) {
 
 /* /responses' `truncation`, and vLLM's truncate_prompt_tokens (API references, 2026). */
 static bool allows_cut(struct str key, struct json_value v) {
+    int64_t n;
     return (str_eq(key, STR("truncation")) && str_eq(json_str(v), STR("auto"))) ||
-           str_eq(key, STR("truncate_prompt_tokens"));
+           (str_eq(key, STR("truncate_prompt_tokens")) && json_i64(v, &n));
 }
 
 enum status request_parse(struct json_doc *doc, const char *text, size_t len, enum operation op,

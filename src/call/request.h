@@ -25,6 +25,8 @@ struct request {
     bool is_empty_object;
     bool is_altered; /* by a member that is not looked into: no marks can be made of its prompt */
     bool may_be_cut; /* a prompt that is too long is to be cut (`truncation`), not refused */
+    bool
+        is_guessed; /* parts of the prompt may have far fewer tokens, or not reach the model at all */
     bool is_stream;
     bool wants_usage; /* stream_options.include_usage is true */
     /* The change of the body that sets it: these bytes (none: an insertion) become this text. */

@@ -243,9 +243,10 @@ static enum status load_first(struct app *a, struct problem *why) {
 }
 
 /*
- * Client connections at once. When the process may not open as many files, as many as leave each call
- * its second one, to the backend, and the rest of the process what it needs: the system would close the
- * others without a word, and backends could not be reached for those that are left.
+ * Client connections at once, of which not all are in a call. When the process may not even open as many
+ * files, as many as leave each call its second one, to the backend, and the rest of the process what it
+ * needs: the system would close the others without a word, and backends could not be reached for those
+ * that are left.
  */
 static int64_t most_connections(const struct settings *s, int n_loops) {
     int64_t files = os_raise_file_limit();

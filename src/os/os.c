@@ -237,6 +237,9 @@ struct turns {
 
 /* What can be refused here is a favour to other threads: without it all goes on, a little later. */
 static void set_turns(uint32_t policy, uint64_t slice_ns) {
+    int now = sched_getscheduler(0);
+    if (now != SCHED_OTHER && now != SCHED_BATCH)
+        return; /* somebody has decided otherwise for the whole process */
     struct turns t = {.size = sizeof t,
                       .policy = policy,
                       .nice = getpriority(PRIO_PROCESS, (id_t)gettid()),

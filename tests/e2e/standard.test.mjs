@@ -87,6 +87,13 @@ describe('a prompt that is too long', () => {
         });
     }
 
+    test('is passed on when part of it is a picture or a schema, of which nobody knows what the model is given', async () => {
+        const image = { type: 'image_url', image_url: { url: 'data:image/png;base64,AA==', detail: 'low' } };
+        for (const body of [{ messages: [{ role: 'user', content: [{ type: 'text', text: words(50) }, image] }] },
+            { messages: [{ role: 'user', content: words(50) }], response_format: { type: 'json_schema', json_schema: { name: 'a', schema: { description: words(60) } } } }])
+            assert.equal((await chatCall(short, { max_tokens: 1, ...body }, { to: 'tokens' })).status, 200);
+    });
+
     test('is passed on when the server was asked to cut it', async () => {
         const ask = (truncation) => fetch(`${short.url}/openai/v1/responses`, {
             method: 'POST', headers: { 'content-type': 'application/json', 'api-key': apiKey },
