@@ -101,8 +101,7 @@ static void keep_read(const struct errand *e) {
 static void on_answer(void *arg) {
     struct errand *e = arg;
     if (!e->exchange) {
-        errand_free(
-            e); /* the client has left; what was asked for is done, or not yet begun (tokenizer.c) */
+        errand_free(e); /* the client left; what it wanted is done, or was not begun (tokenizer.c) */
     } else if (e->kind == ERRAND_ROTATE && e->answer.status == 200) {
         arm_answer_clear(&e->answer);
         upkeep_rotate(e->door->control, e);
