@@ -101,7 +101,8 @@ static void keep_read(const struct errand *e) {
 static void on_answer(void *arg) {
     struct errand *e = arg;
     if (!e->exchange) {
-        errand_free(e); /* the client left; what it wanted is done, or was not begun (tokenizer.c) */
+        /* The client has left; what it wanted is done, or was not begun (tokenizer.c). */
+        errand_free(e);
     } else if (e->kind == ERRAND_ROTATE && e->answer.status == 200) {
         arm_answer_clear(&e->answer);
         upkeep_rotate(e->door->control, e);
