@@ -52,11 +52,19 @@ void operator_get(struct ask *a) {
         ask_answer_row(a, 200, &c->row);
 }
 
+/* The properties of a row as it stands, into `padded`, which the caller makes and destroys, and whose
+ * bytes the value needs. */
+static bool parse_kept(struct ask *a, const struct capacity *c, struct buf *padded,
+                       struct json_value *out) {
+    buf_str(padded, c->properties);
+    char *padding = buf_reserve_slack(padded, 0, JSON_PADDING);
+    return padding && json_parse(a->arm->row_doc, padded->p, padded->len, out, NULL) == ST_OK;
+}
+
 /* The secret of a backend is never shown; who sends a backend back without one keeps it. */
 static bool keep_secret(struct ask *a, const struct capacity *old, struct str *properties) {
     struct json_value v, key;
     struct buf padded;
-    struct json_doc *doc = a->arm->row_doc;
     if (!old || old->row.type != ROW_BACKEND || str_find(old->properties, STR("\"apiKey\"")) < 0)
         return true;
     struct json_value p;
@@ -64,10 +72,8 @@ static bool keep_secret(struct ask *a, const struct capacity *old, struct str *p
         json_get(p, STR("apiKey"), &key))
         return true;
     buf_init(&padded, 2 * ARM_BODY_MAX);
-    buf_str(&padded, old->properties);
-    char *padding = buf_reserve_slack(&padded, 0, JSON_PADDING);
-    enum status st = padding ? json_parse(doc, padded.p, padded.len, &v, NULL) : ST_TOO_LARGE;
-    if (st == ST_OK && json_get(v, STR("apiKey"), &key) && json_type(key) == JSON_STRING) {
+    if (parse_kept(a, old, &padded, &v) && json_get(v, STR("apiKey"), &key) &&
+        json_type(key) == JSON_STRING) {
         struct buf text;
         buf_init(&text, 2 * ARM_BODY_MAX);
         buf_put(&text, properties->p, properties->n - 1);
@@ -148,17 +154,40 @@ static bool is_same(const struct capacity *x, const struct capacity *y) {
            str_eq(x->row.tags, y->row.tags) && x->is_draining == y->is_draining;
 }
 
+/* The file that properties name and that must be usable; empty when there is none, or when nothing is
+ * checked by it. */
+static struct str file_of(enum row_type type, struct json_value properties) {
+    struct json_value v;
+    if (type == ROW_MODEL)
+        return json_get_str(properties, STR("tokenizer"));
+    if (json_get(properties, STR("insecureSkipVerify"), &v) && json_bool(v))
+        return STR("");
+    return json_get_str(properties, STR("caFile"));
+}
+
+static bool is_file_kept(struct ask *a, const struct capacity *old, struct str path) {
+    struct buf padded;
+    struct json_value v;
+    if (!old)
+        return false;
+    buf_init(&padded, 2 * ARM_BODY_MAX);
+    bool is_kept = parse_kept(a, old, &padded, &v) && str_eq(file_of(old->row.type, v), path);
+    buf_destroy(&padded);
+    return is_kept;
+}
+
 /*
- * Files must be there, and be what they should, when a resource names them: a model's tokenizer, the
- * authorities that a backend's certificate is checked by. Later they may go: then prompts are estimated,
- * or what changes is not in force until they are back; and the same resource sent once more changes
- * nothing and is not refused.
+ * Files must be there, and be what they should, when a resource comes to name them: a model's tokenizer,
+ * the authorities that a backend's certificate is checked by. Later they may go: then prompts are
+ * estimated, or what changes is not in force until they are back. So a resource that goes on naming its
+ * file is not refused for it, whatever else of it changes: who must take a backend out of service while
+ * its file is missing is told no more than the state of the change.
  */
-static bool check_files(struct ask *a, const struct capacity *c) {
+static bool check_files(struct ask *a, const struct capacity *old, const struct capacity *c) {
     const struct arm_outside *o = &a->req->outside;
     bool is_model = c->row.type == ROW_MODEL;
     const char *target = is_model ? "properties.tokenizer" : "properties.caFile";
-    struct json_value properties, v;
+    struct json_value properties;
     struct problem why = {0};
     enum status (*check)(void *, struct str, struct problem *) =
         is_model ? o->tokenizer : o->authorities;
@@ -166,10 +195,8 @@ static bool check_files(struct ask *a, const struct capacity *c) {
     if ((!is_model && c->row.type != ROW_BACKEND) || !check || !a->has_body ||
         !json_get(a->body, STR("properties"), &properties))
         return true;
-    if (json_get(properties, STR("insecureSkipVerify"), &v) && json_bool(v))
-        return true; /* nothing is checked by it */
-    struct str path = json_get_str(properties, is_model ? STR("tokenizer") : STR("caFile"));
-    if (path.n == 0 || check(o->arg, path, &why) == ST_OK)
+    struct str path = file_of(c->row.type, properties);
+    if (path.n == 0 || is_file_kept(a, old, path) || check(o->arg, path, &why) == ST_OK)
         return true;
     return ask_fault(a, FAULT_INVALID_PROPERTIES, target, "%s cannot be used: %s: %s", target,
                      why.target, why.message);
@@ -180,7 +207,7 @@ static void put(struct ask *a, const struct capacity *old, struct capacity *c) {
         ask_answer_row(a, 200, &old->row);
         return;
     }
-    if (!check_files(a, c))
+    if (!check_files(a, old, c))
         return;
     int status = old ? 200 : 201;
     c->row.etag = ask_etag(a);

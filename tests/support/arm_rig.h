@@ -26,6 +26,7 @@ struct rig {
     bool is_import, keeps_no_rows;
     const char *if_match, *if_none_match;
     struct arm_caller caller;
+    struct arm_outside outside;
     struct json_doc *doc;
     struct buf padded;
 };
@@ -87,7 +88,8 @@ static inline int rig_ask(struct rig *g, enum arm_method method, const char *tar
                             .caller = g->caller,
                             .now_ms = g->now_ms,
                             .base_url = STR("https://arm.test:8443"),
-                            .is_import = g->is_import};
+                            .is_import = g->is_import,
+                            .outside = g->outside};
     for (size_t i = 0; i < ARM_RANDOM_WORDS; i++)
         q.random[i] = g->random += UINT64_C(0x9e3779b97f4a7c15);
     arm_changes_clear(&g->changes);

@@ -93,6 +93,66 @@ static void a_drained_backend_leaves_the_data_plane_and_keeps_its_secret(void **
     assert_int_equal(POST(g, POOL "/backends/b9/drain" V, NULL), 404);
 }
 
+/* What is on the disk: one file that can be used. */
+struct disk {
+    const char *good;
+    int n_checked;
+};
+
+static enum status check_file(void *arg, struct str path, struct problem *why) {
+    struct disk *d = arg;
+    d->n_checked++;
+    if (d->good && str_eq(path, str_of(d->good)))
+        return ST_OK;
+    return problem_set(why, ST_IO_FAILED, path, "is not there");
+}
+
+#define SECURE(rest) "{\"properties\":{\"url\":\"https://backend.test\"" rest "}}"
+
+static void
+a_file_is_looked_at_when_a_backend_comes_to_name_it_and_not_while_it_goes_on(void **state) {
+    struct rig *g = *state;
+    struct disk disk = {0};
+    const char *target = POOL "/backends/b2" V;
+    g->outside = (struct arm_outside){.authorities = check_file, .arg = &disk};
+    assert_int_equal(PUT(g, target, SECURE(",\"caFile\":\"/ca.pem\"")), 400);
+    assert_string_equal(rig_str(g, "error.target"), "properties.caFile");
+    disk.good = "/ca.pem";
+    assert_int_equal(PUT(g, target, SECURE(",\"caFile\":\"/ca.pem\"")), 201);
+    /* Now it goes: what else there is of the backend may change, its file only to one that is there. */
+    disk = (struct disk){0};
+    assert_int_equal(
+        PUT(g, target, SECURE(",\"caFile\":\"/ca.pem\",\"priority\":2,\"isDraining\":true")), 200);
+    assert_int_equal(disk.n_checked, 0);
+    assert_int_equal(PUT(g, target, SECURE(",\"caFile\":\"/other.pem\"")), 400);
+    assert_int_equal(PUT(g, target, SECURE("")), 200);
+    assert_int_equal(PUT(g, target, SECURE(",\"caFile\":\"/ca.pem\"")), 400);
+    /* One that nothing was checked by is named anew when something is. */
+    assert_int_equal(PUT(g, target, SECURE(",\"caFile\":\"/ca.pem\",\"insecureSkipVerify\":true")),
+                     200);
+    assert_int_equal(PUT(g, target, SECURE(",\"caFile\":\"/ca.pem\",\"insecureSkipVerify\":false")),
+                     400);
+}
+
+static void a_models_tokenizer_is_looked_at_whatever_stands_beside_it(void **state) {
+    struct rig *g = *state;
+    struct disk disk = {0};
+    g->outside = (struct arm_outside){.tokenizer = check_file, .arg = &disk};
+    assert_int_equal(
+        PUT(g, MODEL V, "{\"properties\":{\"tokenizer\":\"/t.json\",\"insecureSkipVerify\":true}}"),
+        400);
+    assert_string_equal(rig_str(g, "error.target"), "properties.tokenizer");
+    disk.good = "/t.json";
+    assert_int_equal(PUT(g, MODEL V, "{\"properties\":{\"tokenizer\":\"/t.json\"}}"), 201);
+    disk = (struct disk){0};
+    assert_int_equal(
+        PUT(g, MODEL V, "{\"properties\":{\"tokenizer\":\"/t.json\",\"inputTpmPerPtu\":2600}}"),
+        200);
+    assert_int_equal(disk.n_checked, 0);
+    assert_int_equal(PUT(g, MODEL V, "{\"properties\":{\"tokenizer\":\"/u.json\"}}"), 400);
+    assert_string_equal(rig_str(g, "error.target"), "properties.tokenizer");
+}
+
 static void limits_of_accounts_and_deployments_hold(void **state) {
     struct rig *g = *state;
     char target[512];
@@ -238,6 +298,8 @@ int main(void) {
         T(the_operators_resources_are_judged_with_all_that_is_sold),
         T(a_model_cannot_leave_what_is_sold_behind),
         T(a_drained_backend_leaves_the_data_plane_and_keeps_its_secret),
+        T(a_file_is_looked_at_when_a_backend_comes_to_name_it_and_not_while_it_goes_on),
+        T(a_models_tokenizer_is_looked_at_whatever_stands_beside_it),
         T(limits_of_accounts_and_deployments_hold),
         T(what_tenants_can_make_has_an_end),
         T(imports_raise_the_quota_that_is_too_small),
