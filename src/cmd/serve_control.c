@@ -73,6 +73,11 @@ static enum status check_tokenizer(void *arg, struct str path, struct problem *w
     return vocabulary_files_check(&a->tokenizers, path, why);
 }
 
+static void tokenizer_done(void *arg, struct str path) {
+    struct app *a = arg;
+    vocabulary_files_release(&a->tokenizers, path);
+}
+
 static enum status import(void *arg, struct str id, struct str body, struct problem *why) {
     return control_import(arg, id, body, why);
 }
@@ -80,7 +85,7 @@ static enum status import(void *arg, struct str id, struct str body, struct prob
 /* The control plane's own resources, and the files' in front of them. */
 enum status serve_control_load(struct app *a, struct snapshot **out, struct problem *why) {
     const struct settings *s = a->settings;
-    struct control_host host = {serve_config_obey, health, check_tokenizer, a};
+    struct control_host host = {serve_config_obey, health, check_tokenizer, tokenizer_done, a};
     struct control_settings settings = {.folder = s->data_dir,
                                         .names = s->control_names,
                                         .cert_file = s->control_cert,

@@ -59,81 +59,153 @@ static struct vocabulary_file *find_file(struct vocabulary_files *f, struct str 
         if (str_eq(str_of(f->files[i].path), path))
             return &f->files[i];
     }
-    f->files = xrealloc(f->files, (f->n + 1) * sizeof *f->files);
-    f->files[f->n] = (struct vocabulary_file){.path = str_dup(path)};
-    return &f->files[f->n++];
+    return NULL;
 }
 
-/* What is in the file now, or what was there when it was last read. */
-static enum status refresh(struct vocabulary_file *file, struct problem *why) {
-    struct stat now;
+static enum status compile(const char *path, struct shared_vocabulary **out, struct problem *why) {
     struct buf block;
     struct vocabulary v;
-    struct shared_vocabulary *made = NULL;
-    if (stat(file->path, &now) != 0)
-        return problem_set(why, ST_IO_FAILED, str_of(file->path), "cannot open %s: %s", file->path,
-                           strerror(errno));
-    if (file->vocabulary && is_same(&now, &file->stamp))
-        return ST_OK;
-    enum status st = vocabulary_file_read(file->path, &block, &v, why);
+    enum status st = vocabulary_file_read(path, &block, &v, why);
     if (st == ST_OK)
-        st = shared_vocabulary_new(&block, &made, why);
+        st = shared_vocabulary_new(&block, out, why);
     buf_destroy(&block);
-    if (st != ST_OK)
-        return st;
-    shared_vocabulary_unref(file->vocabulary);
-    file->vocabulary = made;
-    file->stamp = now;
+    return st;
+}
+
+/* What was made of the file when it was as it is `now` (NULL: it is not there); NULL when nothing was.
+ * Who only loads gets what a change was found good by, whatever has become of the file since. */
+static struct shared_vocabulary *take_made(struct vocabulary_files *f, const char *path,
+                                           const struct stat *now, bool is_check) {
+    struct shared_vocabulary *v = NULL;
+    pthread_mutex_lock(&f->lock);
+    struct vocabulary_file *file = find_file(f, str_of(path));
+    if (file && ((now && is_same(now, &file->stamp)) || (file->n_claims > 0 && !is_check))) {
+        v = shared_vocabulary_ref(file->vocabulary);
+        file->n_claims += is_check;
+    }
+    pthread_mutex_unlock(&f->lock);
+    return v;
+}
+
+static void keep(struct vocabulary_files *f, const char *path, const struct stat *stamp,
+                 struct shared_vocabulary *v, bool is_check) {
+    pthread_mutex_lock(&f->lock);
+    struct vocabulary_file *file = find_file(f, str_of(path));
+    if (!file) {
+        f->files = xrealloc(f->files, (f->n + 1) * sizeof *f->files);
+        file = &f->files[f->n++];
+        *file = (struct vocabulary_file){.path = str_dup(str_of(path))};
+    }
+    if (is_check || file->n_claims == 0) { /* a check that came in between goes first */
+        shared_vocabulary_unref(file->vocabulary);
+        file->vocabulary = shared_vocabulary_ref(v);
+        file->stamp = *stamp;
+    }
+    file->n_claims += is_check;
+    pthread_mutex_unlock(&f->lock);
+}
+
+/*
+ * A reference to what the file holds now. The lock is not held while it is compiled: two that come for
+ * one file at once both compile it, and what the last one made stays. A check that ends well is a claim.
+ */
+static enum status get(struct vocabulary_files *f, const char *path, bool is_check,
+                       struct shared_vocabulary **out, struct problem *why) {
+    struct stat now;
+    bool is_there = stat(path, &now) == 0;
+    int error = errno;
+    *out = take_made(f, path, is_there ? &now : NULL, is_check);
+    if (*out)
+        return ST_OK;
+    if (!is_there)
+        return problem_set(why, ST_IO_FAILED, str_of(path), "cannot open %s: %s", path,
+                           strerror(error));
+    TRY(compile(path, out, why));
+    keep(f, path, &now, *out, is_check);
     return ST_OK;
 }
 
 enum status vocabulary_files_check(struct vocabulary_files *f, struct str path,
                                    struct problem *why) {
-    pthread_mutex_lock(&f->lock);
-    struct vocabulary_file *file = find_file(f, path);
-    enum status st = refresh(file, why);
-    if (!file->vocabulary)
-        take_out(f, file);
-    pthread_mutex_unlock(&f->lock);
+    struct shared_vocabulary *v;
+    char *name = str_dup(path);
+    enum status st = get(f, name, true, &v, why);
+    free(name);
+    if (st == ST_OK)
+        shared_vocabulary_unref(v);
     return st;
 }
 
-static enum status load_all(struct vocabulary_files *f, const struct catalog *c, bool must,
-                            struct vocabulary_set *set, struct problem *why) {
-    for (size_t i = 0; i < c->n; i++) {
-        struct str path = c->all[i]->tokenizer;
-        struct problem wrong = {0};
-        if (path.n == 0)
-            continue;
-        struct vocabulary_file *file = find_file(f, path);
-        if (file->is_named)
-            continue;
-        file->is_named = true;
-        enum status st = refresh(file, must ? why : &wrong);
-        if (st != ST_OK && must)
-            return st;
-        if (st != ST_OK)
-            fprintf(stderr, "weir: warning: %s: %s%s\n", wrong.target, wrong.message,
-                    file->vocabulary ? "; the tokenizer that was there before stays"
-                                     : "; prompts of its models are estimated");
-        if (file->vocabulary)
-            vocabulary_set_put(set, path, shared_vocabulary_ref(file->vocabulary));
+void vocabulary_files_release(struct vocabulary_files *f, struct str path) {
+    pthread_mutex_lock(&f->lock);
+    struct vocabulary_file *file = find_file(f, path);
+    assert(file && file->n_claims > 0);
+    if (--file->n_claims == 0 && f->has_loaded && !file->is_named)
+        take_out(f, file);
+    pthread_mutex_unlock(&f->lock);
+}
+
+/* As it was when it could be read last; NULL when it never could. */
+static struct shared_vocabulary *find_last(struct vocabulary_files *f, struct str path) {
+    pthread_mutex_lock(&f->lock);
+    struct vocabulary_file *file = find_file(f, path);
+    struct shared_vocabulary *v = file ? shared_vocabulary_ref(file->vocabulary) : NULL;
+    pthread_mutex_unlock(&f->lock);
+    return v;
+}
+
+static bool is_named_before(const struct catalog *c, size_t i) {
+    for (size_t k = 0; k < i; k++) {
+        if (str_eq(c->all[k]->tokenizer, c->all[i]->tokenizer))
+            return true;
     }
+    return false;
+}
+
+static enum status load_one(struct vocabulary_files *f, const char *path, bool must,
+                            struct vocabulary_set *set, struct problem *why) {
+    struct shared_vocabulary *v;
+    struct problem wrong = {0};
+    enum status st = get(f, path, false, &v, must ? why : &wrong);
+    if (st != ST_OK && must)
+        return st;
+    if (st != ST_OK) {
+        v = find_last(f, str_of(path));
+        fprintf(stderr, "weir: warning: %s: %s%s\n", wrong.target, wrong.message,
+                v ? "; the tokenizer that was there before stays"
+                  : "; prompts of its models are estimated");
+    }
+    if (v)
+        vocabulary_set_put(set, str_of(path), v);
     return ST_OK;
+}
+
+/* What the catalog no longer names goes, unless a change is about to name it. */
+static void sweep(struct vocabulary_files *f, const struct vocabulary_set *set) {
+    pthread_mutex_lock(&f->lock);
+    f->has_loaded = true;
+    for (size_t i = f->n; i-- > 0;) {
+        struct vocabulary_file *file = &f->files[i];
+        file->is_named = vocabulary_set_find(set, str_of(file->path));
+        if (!file->is_named && file->n_claims == 0)
+            take_out(f, file);
+    }
+    pthread_mutex_unlock(&f->lock);
 }
 
 enum status vocabulary_files_load(struct vocabulary_files *f, const struct catalog *c, bool must,
                                   struct vocabulary_set **out, struct problem *why) {
     struct vocabulary_set *set = vocabulary_set_new();
-    pthread_mutex_lock(&f->lock);
-    for (size_t i = 0; i < f->n; i++)
-        f->files[i].is_named = false;
-    enum status st = load_all(f, c, must, set, why);
-    for (size_t i = f->n; st == ST_OK && i-- > 0;) {
-        if (!f->files[i].is_named)
-            take_out(f, &f->files[i]);
+    enum status st = ST_OK;
+    for (size_t i = 0; st == ST_OK && i < c->n; i++) {
+        if (c->all[i]->tokenizer.n == 0 || is_named_before(c, i))
+            continue;
+        char *path = str_dup(c->all[i]->tokenizer);
+        st = load_one(f, path, must, set, why);
+        free(path);
     }
-    pthread_mutex_unlock(&f->lock);
+    if (st == ST_OK)
+        sweep(f, set);
     if (st != ST_OK || set->n == 0) {
         vocabulary_set_unref(set);
         set = NULL;

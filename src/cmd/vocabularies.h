@@ -17,25 +17,30 @@ enum status vocabulary_file_read(const char *path, struct buf *block, struct voc
 
 /*
  * The files that models name, read once as long as they stay what they are. A zeroed struct with an
- * initialized lock is ready; any thread may load, and waits for another that does.
+ * initialized lock is ready. Any thread may check and load; none waits while another reads.
  */
 struct vocabulary_files {
-    pthread_mutex_t lock; /* guards the rest: a reload and a change may load at once */
+    pthread_mutex_t lock; /* guards the rest, for moments: a reload and a change may load at once */
     struct vocabulary_file {
         char *path;                           /* owned */
-        struct stat stamp;                    /* when it was read */
+        struct stat stamp;                    /* before it was read */
         struct shared_vocabulary *vocabulary; /* one reference */
-        bool is_named;                        /* by the catalog at hand */
-    } * files;                                /* owned */
+        int n_claims;  /* of changes that were checked by it and are under way */
+        bool is_named; /* by the catalog that was loaded last */
+    } * files;         /* owned */
     size_t n;
+    bool has_loaded; /* before, what was checked waits for the first load */
 };
 
 void vocabulary_files_destroy(struct vocabulary_files *f);
 
-/* Whether the file can be used; kept for vocabulary_files_load, which reads it no second time. `why` as
- * above. */
+/*
+ * Whether the file can be used; `why` as above. One that can is what vocabulary_files_load takes for this
+ * path, even when the file has changed since, until each such check has been released.
+ */
 enum status vocabulary_files_check(struct vocabulary_files *f, struct str path,
                                    struct problem *why) MUST_USE;
+void vocabulary_files_release(struct vocabulary_files *f, struct str path);
 
 /*
  * The vocabularies of all models of the catalog that name a tokenizer, by path; NULL when none does.

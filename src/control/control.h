@@ -35,9 +35,12 @@ struct control_host {
     enum status (*obey)(void *arg, const struct control_news *news, struct problem *why);
     /* On the loop of control_start: tells of each backend that takes calls, or still has some. */
     void (*health)(void *arg, void (*each)(void *to, const struct arm_health *h), void *to);
-    /* On a thread of the pool, perhaps on two at once, or before control_start: whether a model may name
+    /* On a thread of the pool, one at a time, or before control_start: whether a model may name
      * this tokenizer.json (struct arm_outside). NULL: any. */
     enum status (*tokenizer)(void *arg, struct str path, struct problem *why);
+    /* A file that was found good is what models of this path count by until as many have said so. Any
+     * thread, and quick. NULL: nobody minds. */
+    void (*tokenizer_done)(void *arg, struct str path);
     void *arg;
 };
 

@@ -26,6 +26,13 @@ enum errand_kind {
     ERRAND_ROTATE,    /* whether this caller may have the tokens' key replaced */
 };
 
+/* slow.c: what the pool does, each in turn with its like. */
+enum slow_lane_name {
+    SLOW_SECRETS, /* proving and making them, and the signatures of tokens */
+    SLOW_TOKENIZERS,
+    SLOW_LANE_COUNT,
+};
+
 /*
  * One request on its way to the control thread and back. Owned by whoever has it in hand: the loop,
  * the queue, the thread, the loop again. The exchange belongs to the loop and may go meanwhile; then it
@@ -62,11 +69,13 @@ struct errand {
     struct buf audience, resource, issuer;
     bool is_msi;
     enum service_refusal refusal;
-    void (*slow)(void *arg), (*after_slow)(void *arg); /* slow.c: what the pool does for it */
-    struct rsa_key *key;                               /* counted: it signs the token */
-    bool is_rotating; /* the round that runs is for it too (upkeep.c) */
+    enum slow_lane_name lane; /* slow.c: what the pool does for it */
+    void (*slow)(void *arg), (*after_slow)(void *arg);
+    struct rsa_key *key; /* counted: it signs the token */
+    bool is_rotating;    /* the round that runs is for it too (upkeep.c) */
     struct buf token;
-    /* tokenizer.c: the file that a model names, and how it was found */
+    /* tokenizer.c: the file that a model names, and how it was found; one that is good is the host's to
+     * keep as it was found until the errand is done */
     struct buf tokenizer;
     bool must_read_tokenizer, has_read_tokenizer;
     enum status tokenizer_st;
@@ -105,14 +114,20 @@ void errand_set_text(char *out, size_t size, struct str s);
 /* slow.c: what takes long, on the pool. On the loop. */
 struct slow {
     struct control *control;
-    struct list waiting; /* of struct errand */
-    int n_waiting, n_running;
+    struct slow_lane {
+        struct list waiting; /* of struct errand */
+        int n_waiting, n_running;
+    } lanes[SLOW_LANE_COUNT];
     void (*ended)(struct control *c); /* once nothing more begins */
 };
 void slow_init(struct slow *s, struct control *c);
 void slow_destroy(struct slow *s); /* nothing runs */
-/* `work` on the pool when it is its turn, then `after` on the loop. False when too many wait. */
-bool slow_begin(struct errand *e, void (*work)(void *arg), void (*after)(void *arg)) MUST_USE;
+/* `work` on the pool when it is its turn, then `after` on the loop. False when too many wait, or we are
+ * leaving. */
+bool slow_begin(struct errand *e, enum slow_lane_name lane, void (*work)(void *arg),
+                void (*after)(void *arg)) MUST_USE;
+/* Refuses what slow_begin did not take: with `text` when too many wait. */
+void slow_refuse(struct errand *e, const char *text);
 /* Begins no more slow work, and tells when none is under way: perhaps at once. */
 void slow_end(struct slow *s, void (*ended)(struct control *c));
 
@@ -130,6 +145,7 @@ void tokens_answer(struct errand *e);
  */
 enum status tokenizer_ask(struct control *c, struct str path, struct problem *why) MUST_USE;
 void tokenizer_begin(struct errand *e);
+void tokenizer_forget(struct errand *e); /* what was read for it; any thread that has the errand */
 
 /* The listener: on one loop. */
 struct door {

@@ -100,14 +100,13 @@ static void keep_read(const struct errand *e) {
 
 static void on_answer(void *arg) {
     struct errand *e = arg;
-    if (!e->exchange) {
-        /* The client has left; what it wanted is done, or was not begun (tokenizer.c). */
-        errand_free(e);
+    if (e->must_read_tokenizer) {
+        tokenizer_begin(e);
+    } else if (!e->exchange) {
+        errand_free(e); /* the client has left; what it wanted is done */
     } else if (e->kind == ERRAND_ROTATE && e->answer.status == 200) {
         arm_answer_clear(&e->answer);
         upkeep_rotate(e->door->control, e);
-    } else if (e->must_read_tokenizer) {
-        tokenizer_begin(e);
     } else if (e->kind == ERRAND_TOKEN) {
         tokens_answer(e);
     } else {

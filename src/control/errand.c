@@ -42,6 +42,7 @@ static void wipe(struct buf *b) {
 }
 
 void errand_free(struct errand *e) {
+    tokenizer_forget(e);
     wipe(&e->secret);
     wipe(&e->bearer);
     wipe(&e->token);

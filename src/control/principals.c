@@ -270,6 +270,6 @@ void principals_begin(struct errand *e, struct str app_id) {
     json_doc_free(doc);
     if (st != ST_OK)
         errand_refuse(e, 400, "BadRequest", why.message);
-    else if (!slow_begin(e, make_secret, on_secret_made))
-        errand_refuse(e, 503, "ServiceUnavailable", "Too many secrets are being made; try again.");
+    else if (!slow_begin(e, SLOW_SECRETS, make_secret, on_secret_made))
+        slow_refuse(e, "Too many secrets are being made; try again.");
 }

@@ -82,7 +82,7 @@ void tokens_answer(struct errand *e) {
         return;
     }
     e->key = rsa_key_ref(e->door->control->vault.tokens.key); /* it may be replaced meanwhile */
-    if (!slow_begin(e, prove_and_sign, on_signed))
+    if (!slow_begin(e, SLOW_SECRETS, prove_and_sign, on_signed))
         refuse_token(e, SERVICE_BUSY);
 }
 

@@ -2,6 +2,7 @@
 // library does, id for id. The files are made here: small ones by training, and cl100k_base in that form.
 import assert from 'node:assert/strict';
 import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import https from 'node:https';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -334,6 +335,75 @@ describe('a model of the catalog with a tokenizer', () => {
             assert.ok([200, 201].includes((await putFor(again, 'x-third', other)).status));
         }
         assert.equal((await again.gateway.stop()).code, 0);
+    });
+});
+
+describe('while a large tokenizer is read', () => {
+    // As many tokens as the largest published ones have: a good part of a second of a core.
+    function largeOne() {
+        const letters = 'abcdefghijklmnopqrstuvwxyz'.split(''), json = tokenizerJson({ merges: [], pre_tokenizer: byteLevel(true) });
+        let longest = letters, n = Object.keys(json.model.vocab).length;
+        for (let length = 2; length <= 4; length++) {
+            const longer = [];
+            for (const a of longest) {
+                for (const b of letters) {
+                    if (n === 180000) break;
+                    json.model.merges.push(`${a} ${b}`);
+                    json.model.vocab[a + b] = n++;
+                    longer.push(a + b);
+                }
+            }
+            longest = longer;
+        }
+        return JSON.stringify(json);
+    }
+
+    let c, text, nFiles = 0;
+    const model = (name) => `/providers/Weir.Capacity/models/OpenAI.${name}.1${v}`;
+    const bodyOf = (tokenizer) => ({ properties: { tokenizer, inputTpmPerPtu: 2500, outputWeight: 4 } });
+    const nextFile = () => write(`large-${++nFiles}.json`, text);
+    before(async () => {
+        text = largeOne();
+        c = await spawnControl(null, { resources: operatorsResources('http://127.0.0.1:9') });
+        c.token = await tokenOf(c.control);
+    });
+    after(() => c.gateway.stop());
+
+    // Whether `fn` comes to its end several times while so many files are read. If not, they are read once more: the
+    // machine may have been busy elsewhere.
+    async function severalWhileReading(nFiles, fn) {
+        await until(async () => {
+            const reading = Promise.all(Array.from({ length: nFiles }, (_, i) => ask(c, 'PUT', model(`x-large-${i}`), bodyOf(nextFile()))));
+            let isOver = false, n = 0;
+            reading.finally(() => (isOver = true)).catch(() => {});
+            while (!isOver) {
+                await fn();
+                if (!isOver) n++;
+            }
+            for (const a of await reading) assert.ok([200, 201].includes(a.status), a.body);
+            return n >= 5;
+        }, 60000);
+    }
+
+    test('other changes are made', { timeout: 90000 }, async () => {
+        let n = 0;
+        await severalWhileReading(1, async () => {
+            const a = await ask(c, 'PUT', `/providers/Weir.Capacity/locations/eastus${v}`, { properties: { displayName: `East ${++n}`, dataZone: 'us' } });
+            assert.equal(a.status, 200, a.body);
+        });
+    });
+
+    test('tokens are issued, however many tokenizers wait', { timeout: 90000 }, () => severalWhileReading(6, () => tokenOf(c.control)));
+
+    test('its client may leave: the change is made', { timeout: 90000 }, async () => {
+        const before = Array.from({ length: 4 }, (_, i) => ask(c, 'PUT', model(`x-before-${i}`), bodyOf(nextFile())));
+        const url = new URL(c.control.controlEndpoint + model('x-left'));
+        const q = https.request(url, { method: 'PUT', ca: readFileSync(c.control.caFile), headers: { authorization: `Bearer ${c.token}` } });
+        q.on('error', () => {});
+        q.on('finish', () => q.destroy());
+        q.end(JSON.stringify(bodyOf(nextFile())));
+        await until(async () => (await ask(c, 'GET', model('x-left'))).status === 200, 60000);
+        for (const a of await Promise.all(before)) assert.equal(a.status, 201, a.body);
     });
 });
 
