@@ -243,21 +243,23 @@ static enum status load_first(struct app *a, struct problem *why) {
 }
 
 /*
- * Client connections at once, of which not all are in a call. When the process may not even open as many
- * files, as many as leave each call its second one, to the backend, and the rest of the process what it
- * needs: the system would close the others without a word, and backends could not be reached for those
- * that are left.
+ * Client connections at once. Each may be in a call, which needs a second file, its connection to the
+ * backend, and the rest of the process needs some. When the process may not open as many, as many
+ * connections as leave room for all that: the system would close the others without a word, and backends
+ * could not be reached for those that are left.
  */
 static int64_t most_connections(const struct settings *s, int n_loops) {
+    int64_t fixed = 32 + 16 * (int64_t)n_loops, needed = 2 * s->max_connections + fixed;
     int64_t files = os_raise_file_limit();
-    if (files >= s->max_connections)
+    if (files >= needed)
         return s->max_connections;
-    int64_t most = i64_max(n_loops, (files - 32 - 16 * (int64_t)n_loops) / 2);
+    int64_t most = i64_max(n_loops, (files - fixed) / 2);
     most = i64_min(most, s->max_connections);
     fprintf(stderr,
             "weir: warning: only %lld files may be open at once, so only %lld client connections "
-            "instead of %lld (max-connections); raise the limit (ulimit -n, LimitNOFILE)\n",
-            (long long)files, (long long)most, (long long)s->max_connections);
+            "instead of %lld (max-connections), which with one to a backend for each need %lld "
+            "files; raise the limit (ulimit -n, LimitNOFILE)\n",
+            (long long)files, (long long)most, (long long)s->max_connections, (long long)needed);
     return most;
 }
 

@@ -270,5 +270,6 @@ int64_t os_raise_file_limit(void) {
     r.rlim_cur = r.rlim_max;
     (void)setrlimit(RLIMIT_NOFILE, &r);
     (void)getrlimit(RLIMIT_NOFILE, &r);
-    return (int64_t)r.rlim_cur;
+    /* RLIM_INFINITY is the largest of an unsigned type. */
+    return r.rlim_cur > INT64_MAX ? INT64_MAX : (int64_t)r.rlim_cur;
 }

@@ -72,7 +72,7 @@ enum { OS_GIVES_WAY = 10 };
  * nothing. */
 void os_thread_give_way(int steps);
 
-/* Raises the limit of open files as far as the system allows; the limit in force. */
+/* Raises the limit of open files as far as the system allows; the limit in force, INT64_MAX for none. */
 int64_t os_raise_file_limit(void);
 
 #endif

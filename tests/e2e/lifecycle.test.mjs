@@ -564,6 +564,14 @@ describe('starting', () => {
         assert.equal(await gateway.metric('weir_refused_requests_total'), 20);
     });
 
+    test('counts a backend\'s connection with each client\'s before it promises them', async (t) => {
+        const resources = resourceSet(['http://127.0.0.1:9']);
+        const few = await spawnGateway(t, { resources, files: 128, args: ['--max-connections', '41'] });
+        assert.match(few.stderr(), /only 128 files .* only 40 client connections instead of 41 .* need 130 files/);
+        const enough = await spawnGateway(t, { resources, files: 128, args: ['--max-connections', '40'] });
+        assert.doesNotMatch(enough.stderr(), /files/);
+    });
+
     test('with wrong settings fails with one line that names the setting', async (t) => {
         for (const [args, code, text] of [
             [['--listen', 'nowhere'], 1, /listen: "nowhere" is not an address; expected HOST:PORT/],
