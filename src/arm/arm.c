@@ -298,78 +298,6 @@ static bool check_parents(struct ask *a) {
                      (int)size_min(a->segment[3].n, 80), a->segment[3].p);
 }
 
-static int compare_keys(const void *a, const void *b) {
-    return str_cmp(*(const struct str *)a, *(const struct str *)b);
-}
-
-/*
- * The name that stands twice in one object somewhere in `v`; no bytes at NULL when there is none. Two
- * readers of such a text could take different members for the true one: who checks it, and who obeys it.
- * `keys` is room to work in; the depth is the parser's.
- */
-static struct str key_given_twice(struct json_value v, struct buf *keys) {
-    struct json_iter it;
-    struct json_value item;
-    struct str key, twice = {0};
-    if (json_type(v) == JSON_OBJECT) {
-        buf_clear(keys);
-        for (json_fields(&it, v); json_next_field(&it, &key, &item);)
-            buf_put(keys, (const char *)&key, sizeof key);
-        struct str *all = (struct str *)(void *)keys->p;
-        size_t n = keys->len / sizeof key;
-        if (n > 1)
-            qsort(all, n, sizeof *all, compare_keys);
-        for (size_t i = 1; i < n; i++) {
-            if (str_eq(all[i - 1], all[i]))
-                return all[i];
-        }
-        for (json_fields(&it, v); !twice.p && json_next_field(&it, &key, &item);)
-            twice = key_given_twice(item, keys);
-    } else if (json_type(v) == JSON_ARRAY) {
-        for (json_items(&it, v); !twice.p && json_next(&it, &item);)
-            twice = key_given_twice(item, keys);
-    }
-    return twice;
-}
-
-static bool read_body(struct ask *a) {
-    struct problem why = {0};
-    struct buf *text = &a->arm->padded;
-    if (a->req->body.n > ARM_BODY_MAX)
-        return ask_fault(a, FAULT_CONTENT_TOO_LARGE, "",
-                         "The request content has more than %d bytes.", ARM_BODY_MAX);
-    bool takes_body = a->req->method == ARM_PUT_METHOD || a->req->method == ARM_PATCH ||
-                      a->req->method == ARM_POST;
-    if (!takes_body || str_trim(a->req->body).n == 0)
-        return true;
-    buf_clear(text);
-    buf_str(text, a->req->body);
-    char *padding = buf_reserve_slack(text, 0, JSON_PADDING);
-    assert(padding); /* the ceiling is above ARM_BODY_MAX */
-    if (json_parse(a->arm->doc, text->p, text->len, &a->body, &why) != ST_OK)
-        return ask_fault(a, FAULT_INVALID_CONTENT, "",
-                         "The request content was invalid and could not be deserialized: '%s'.",
-                         why.message);
-    if (json_type(a->body) != JSON_OBJECT)
-        return ask_fault(a, FAULT_INVALID_CONTENT, "",
-                         "The request content was invalid: it must be a JSON object.");
-    struct buf keys;
-    buf_init(&keys, (size_t)ARM_BODY_MAX * sizeof(struct str));
-    struct str twice = key_given_twice(a->body, &keys);
-    buf_destroy(&keys);
-    if (twice.p)
-        return ask_fault(a, FAULT_INVALID_CONTENT, "",
-                         "The request content was invalid: '%.*s' is given twice in one object; it "
-                         "is not clear which one counts.",
-                         (int)size_min(twice.n, 80), twice.p);
-    a->has_body = true;
-    return true;
-}
-
-static bool prepare(struct ask *a) {
-    return read_target(a) && check_api_version(a) && read_body(a);
-}
-
 /* Parents that were made for a resource file whose resource was then refused: as if never made. */
 static void take_back(struct ask *a, size_t n_changes, size_t n_audits) {
     struct arm_changes *c = a->changes;
@@ -392,8 +320,8 @@ void arm_handle(struct arm *arm, const struct arm_request *request, struct arm_a
         .arm = arm, .req = request, .out = answer, .changes = changes, .memory = &memory};
     size_t n_changes = changes->n, n_audits = changes->n_audits;
     arm->request = request;
-    if (prepare(&a) && !roles_route(&a) && find_route(&a) && check_names(&a) && check_access(&a) &&
-        check_parents(&a))
+    if (read_target(&a) && check_api_version(&a) && !roles_route(&a) && find_route(&a) &&
+        check_names(&a) && check_access(&a) && body_read(&a) && check_parents(&a))
         a.route->answer(&a);
     if (answer->status >= 300)
         take_back(&a, n_changes, n_audits);

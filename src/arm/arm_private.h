@@ -135,6 +135,10 @@ bool ask_tags(struct ask *a, struct fields *top, struct str *out);
 /* If-Match and If-None-Match against what is there, NULL for nothing. */
 bool ask_preconditions(struct ask *a, const struct row *r);
 
+/* body.c: the request's body, once it is known that the caller may ask for what it asks; refuses what is
+ * no object, too long, or of two minds. */
+bool body_read(struct ask *a);
+
 /* Answers with one row, or with any JSON. */
 void ask_answer_row(struct ask *a, int status, const struct row *r);
 struct json_writer ask_answer(struct ask *a, int status);

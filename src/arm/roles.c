@@ -318,7 +318,7 @@ static void answer(struct ask *a, struct where *at) {
     /* Definitions are the same everywhere and no secret: whoever is known may read them. */
     if (is_assignment && !may(a, at, a->route->action))
         return;
-    if (!check_scope(a, at))
+    if (!body_read(a) || !check_scope(a, at))
         return;
     if (!is_assignment)
         answer_definitions(a, at);

@@ -70,6 +70,41 @@ static void urls_are_taken_as_real_clients_write_them(void **state) {
     assert_int_equal(rig_ask(g, ARM_HEAD, SUB "/resourcegroups/rg2" V, NULL), 404);
 }
 
+/* Members m0, m1, ... of which the one at `again` (-1: none) has the name of the one at `first`. */
+static void put_members(struct buf *out, int n, int first, int again) {
+    buf_clear(out);
+    buf_lit(out, "{\"tags\":[1,{\"deep\":{\"");
+    for (int i = 0; i < n; i++)
+        buf_printf(out, "%sm%d\":%d", i ? ",\"" : "", i == again ? first : i, i);
+    buf_lit(out, "}}]}");
+    buf_char(out, '\0');
+}
+
+static void a_name_given_twice_is_found_wherever_it_stands(void **state) {
+    struct rig *g = *state;
+    struct buf body;
+    buf_init(&body, ARM_BODY_MAX);
+    const char *target = GROUP_1 "/providers/Microsoft.CognitiveServices/accounts/new1" V;
+    for (int n = 1; n <= 20; n++) {
+        put_members(&body, n, 0, -1);
+        assert_int_equal(PUT(g, target, body.p), 400);
+        assert_null(strstr(rig_str(g, "error.message"), "given twice"));
+        for (int first = 0; first < n; first++) {
+            for (int again = first + 1; again < n; again++) {
+                char says[40];
+                put_members(&body, n, first, again);
+                assert_int_equal(PUT(g, target, body.p), 400);
+                snprintf(says, sizeof says, "'m%d' is given twice", first);
+                assert_non_null(strstr(rig_str(g, "error.message"), says));
+            }
+        }
+    }
+    put_members(&body, 50000, 7, 49999);
+    assert_int_equal(PUT(g, target, body.p), 400);
+    assert_non_null(strstr(rig_str(g, "error.message"), "'m7' is given twice"));
+    buf_destroy(&body);
+}
+
 static void bad_bodies_are_refused_with_their_place(void **state) {
     struct rig *g = *state;
 #define NEW_ACCOUNT GROUP_1 "/providers/Microsoft.CognitiveServices/accounts/new1" V
@@ -83,6 +118,7 @@ static void bad_bodies_are_refused_with_their_place(void **state) {
          "InvalidRequestContent", "'kind' is given twice"},
         {NEW_ACCOUNT, "{\"tags\":{\"a\":\"1\",\"\\u0061\":\"2\"}}", "InvalidRequestContent",
          "'a' is given twice"},
+        {NEW_ACCOUNT, "{\"\":1,\"\":2}", "InvalidRequestContent", "'' is given twice"},
         {NEW_ACCOUNT, "{\"kind\":\"OpenAI\"}", "LocationRequired", "location"},
         {NEW_ACCOUNT, "{\"location\":\"eastus\"}", "InvalidResourceProperties", "kind"},
         {NEW_ACCOUNT, "{\"location\":\"eastus\",\"kind\":\"Face\"}", "InvalidResourceProperties",
@@ -499,6 +535,7 @@ int main(void) {
         T(an_account_reads_as_it_was_written),
         T(nothing_is_found_where_nothing_is),
         T(urls_are_taken_as_real_clients_write_them),
+        T(a_name_given_twice_is_found_wherever_it_stands),
         T(bad_bodies_are_refused_with_their_place),
         T(a_body_of_more_than_a_megabyte_is_refused),
         T(a_deployment_is_created_grown_and_deleted),

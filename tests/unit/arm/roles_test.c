@@ -201,6 +201,25 @@ static void a_stranger_is_not_told_of_operations(void **state) {
     assert_int_equal(GET(g, poll), 200);
 }
 
+/* Whatever it says, and however long it takes to read. */
+static void who_may_not_write_is_told_so_before_the_body_is_looked_at(void **state) {
+    static const char *const bodies[] = {"", "{", "[]", "{\"a\":1,\"a\":2}"};
+    static const char *const targets[] = {
+        DEPLOYMENT_1 V, "/providers/Weir.Capacity/locations/eastus" V,
+        GROUP_1 "/providers/Microsoft.Authorization/roleAssignments/"
+                "7b0f0c1e-9f33-4c1d-8d5e-000000000001" V};
+    struct rig *g = *state;
+    struct arm_caller operator= g->caller;
+    for (size_t t = 0; t < ARRAY_LEN(targets); t++) {
+        for (size_t i = 0; i < ARRAY_LEN(bodies); i++) {
+            rig_act_as_alice(g);
+            assert_int_equal(PUT(g, targets[t], bodies[i]), 403);
+            g->caller = operator;
+            assert_int_equal(PUT(g, targets[t], bodies[i]), 400);
+        }
+    }
+}
+
 int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, rig_set_up, rig_tear_down)
     const struct CMUnitTest tests[] = {
@@ -213,6 +232,7 @@ int main(void) {
         T(a_contributor_may_not_hand_out_roles),
         T(role_assignments_are_resources),
         T(a_stranger_is_not_told_of_operations),
+        T(who_may_not_write_is_told_so_before_the_body_is_looked_at),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
