@@ -309,6 +309,7 @@ int cmd_demo(int argc, char **argv) {
     settings_init(&s);
     s.ops_listen = "127.0.0.1:0";
     s.control_listen = "127.0.0.1:0";
+    s.max_connections = 1000; /* which need no more files than a laptop allows */
     const struct option_row rows[] = {
         {"json", OPTION_FLAG, &d.as_json, 0, 0, NULL, "print one JSON line when ready"},
         {"listen", OPTION_TEXT, &s.listen, 0, 0, "HOST:PORT",
