@@ -150,14 +150,15 @@ enum status admission_judge(struct call *c, const struct call_env *env, struct p
     /* Nothing is taken for cached, nor known by its time, that another model or deployment was sent. */
     struct siphash_key key = c->live->prefix_key;
     key.k1 ^= siphash(&key, m->full_name.p, m->full_name.n);
+    struct prompt_framing framing;
     struct request_how how = {
         .counters = env->counters,
-        .prompt = {.budget = env->prompt_budget,
-                   .with_marks = wants_marks(c, env),
-                   .custom = own ? &own->v : NULL,
-                   .salt = key.k0},
+        .prompt = request_how_of(m, own, &framing),
         .with_chars = !c->deployment->is_provisioned,
     };
+    how.prompt.budget = env->prompt_budget;
+    how.prompt.with_marks = wants_marks(c, env);
+    how.prompt.salt = key.k0;
     TRY(request_count(q, c->body.p, c->route.op, m->name, &how, why));
     TRY(check_length(c, why));
     buf_clear(&c->marks);

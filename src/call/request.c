@@ -79,7 +79,7 @@ static void add_image(struct request *r, struct json_value part) {
     r->is_guessed = true;
     prompt_begin_opaque(&r->tally);
     prompt_end_opaque(&r->tally,
-                      prompt_image_tokens(r->tally.rules, is_low ? IMAGE_LOW : IMAGE_AUTO, 0, 0),
+                      prompt_image_tokens(&r->tally.rules, is_low ? IMAGE_LOW : IMAGE_AUTO, 0, 0),
                       identity);
 }
 
@@ -119,7 +119,7 @@ static void add_function(struct request *r, struct json_value f) {
 
 /* What /responses makes a message of. */
 static void add_plain_message(struct request *r, struct str role, struct str text) {
-    add_frame(r, r->tally.rules->per_message, STR("message"));
+    add_frame(r, r->tally.rules.per_message, STR("message"));
     add_frame(r, 1, role);
     add_text(r, text);
 }
@@ -128,7 +128,7 @@ static void add_message(struct request *r, struct json_value message) {
     struct json_iter it, calls;
     struct json_value v, call, f;
     struct str key;
-    add_frame(r, r->tally.rules->per_message, STR("message"));
+    add_frame(r, r->tally.rules.per_message, STR("message"));
     json_fields(&it, message);
     while (json_next_field(&it, &key, &v)) {
         if (str_eq(key, STR("content"))) {
@@ -140,9 +140,9 @@ static void add_message(struct request *r, struct json_value message) {
             add_frame(r, 1, json_str(v));
             r->prompt_chars += (int64_t)json_str(v).n;
         } else if (str_eq(key, STR("name"))) {
-            if (r->tally.rules->per_name == 0)
+            if (r->tally.rules.per_name == 0)
                 continue;
-            add_frame(r, r->tally.rules->per_name, STR("name"));
+            add_frame(r, r->tally.rules.per_name, STR("name"));
             add_text(r, json_str(v));
         } else if (str_eq(key, STR("arguments"))) {
             add_frame(r, 0, key);
@@ -176,7 +176,7 @@ static enum status read_messages(struct request *r, struct json_value v, struct 
     if (n == 0)
         return problem_set(why, ST_BAD_REQUEST, STR("messages"),
                            "messages must have at least one message.");
-    add_frame(r, r->tally.rules->per_reply, STR("message"));
+    add_frame(r, r->tally.rules.per_reply, STR("message"));
     return ST_OK;
 }
 
@@ -235,7 +235,7 @@ static void add_plain_function(struct request *r, struct json_value function,
     struct json_value schema, list, value;
     struct str key;
     bool is_first = true;
-    r->tally.tokens += r->tally.rules->per_function;
+    r->tally.tokens += r->tally.rules.per_function;
     buf_clear(line);
     buf_str(line, json_get_str(function, STR("name")));
     buf_char(line, ':');
@@ -372,7 +372,7 @@ static enum status read_prompts(struct request *r, enum member m, struct json_va
 static enum status read_input(struct request *r, struct json_value v, struct problem *why) {
     if (json_type(v) == JSON_STRING) {
         add_plain_message(r, STR("user"), json_str(v));
-        add_frame(r, r->tally.rules->per_reply, STR("message"));
+        add_frame(r, r->tally.rules.per_reply, STR("message"));
         return ST_OK;
     }
     if (json_type(v) != JSON_ARRAY)
@@ -389,7 +389,7 @@ static enum status read_input(struct request *r, struct json_value v, struct pro
             prompt_stop_marks(&r->tally); /* a reference, a result of a tool of the server's */
         add_message(r, item);
     }
-    add_frame(r, r->tally.rules->per_reply, STR("message"));
+    add_frame(r, r->tally.rules.per_reply, STR("message"));
     return ST_OK;
 }
 
@@ -621,12 +621,26 @@ enum status request_parse(struct json_doc *doc, const char *text, size_t len, en
     return ST_OK;
 }
 
+struct prompt_how request_how_of(const struct model *m, const struct shared_vocabulary *own,
+                                 struct prompt_framing *framing) {
+    static const enum prompt_encoding encodings[MODEL_ENCODING_COUNT] = {
+        [MODEL_ENCODING_BY_NAME] = ENCODING_UNKNOWN,
+        [MODEL_CL100K] = ENCODING_CL100K,
+        [MODEL_O200K] = ENCODING_O200K,
+    };
+    *framing =
+        (struct prompt_framing){m->framing.per_message, m->framing.per_name, m->framing.per_reply};
+    return (struct prompt_how){
+        .custom = own ? &own->v : NULL, .encoding = encodings[m->encoding], .framing = framing};
+}
+
 enum status request_count(struct request *r, const char *text, enum operation op, struct str model,
                           const struct request_how *how, struct problem *why) {
     r->how = *how;
     r->prompt_chars = 0;
     r->how.prompt.with_marks = how->prompt.with_marks && !r->is_altered;
     prompt_begin(&r->tally, how->counters, prompt_rules_find(model), &r->how.prompt);
+    r->how.prompt.framing = NULL; /* the caller's, for as long as this takes */
     for (int i = 0; i < REQUEST_PARTS; i++) {
         if (r->has_part >> i & 1)
             TRY(read_part(r, (enum member)(FIRST_PART + i), op, text, &r->parts[i], why));

@@ -4,7 +4,9 @@
 
 #include "admit/output.h"
 #include "call/route.h"
+#include "model/catalog.h"
 #include "tokens/prompt.h"
+#include "tokens/vocabulary_set.h"
 #include "json/json.h"
 
 /* Members of a body that belong to its prompt. */
@@ -16,6 +18,11 @@ struct request_how {
     struct prompt_how prompt;
     bool with_chars; /* the standard limits count characters; others need not know them */
 };
+
+/* How prompts of this model are counted, where its catalog entry says so; `own` is the vocabulary of its
+ * tokenizer.json, NULL: it has none. *framing is the caller's memory, for as long as the answer. */
+struct prompt_how request_how_of(const struct model *m, const struct shared_vocabulary *own,
+                                 struct prompt_framing *framing);
 
 struct request {
     struct str model;          /* a view into the document; {NULL, 0} when absent */

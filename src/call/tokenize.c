@@ -62,12 +62,15 @@ static enum status answer_text(const struct vocabulary *v, const struct model *m
     return st == ST_OK ? buf_status(out) : st;
 }
 
-static enum status answer_chat(const struct tokenize_env *env, const struct vocabulary *own,
+static enum status answer_chat(const struct tokenize_env *env, const struct shared_vocabulary *own,
                                const struct model *m, struct str name, struct str body,
                                struct buf *out, struct problem *why) {
     struct request r;
-    struct request_how how = {.counters = env->counters,
-                              .prompt = {.budget = SIZE_MAX, .custom = own}};
+    struct prompt_framing framing;
+    struct request_how how = {.counters = env->counters};
+    if (m)
+        how.prompt = request_how_of(m, own, &framing);
+    how.prompt.budget = SIZE_MAX;
     TRY(request_parse(env->doc, body.p, body.n, OP_CHAT, &r, why));
     TRY(request_count(&r, body.p, OP_CHAT, name, &how, why));
     put_answer(out, m, r.prompt_tokens, NULL, r.tally.is_exact);
@@ -99,13 +102,16 @@ enum status tokenize_answer(const struct tokenize_env *env, struct str body, str
         char kept[100];
         struct str copy = {kept, size_min(model_name.n, sizeof kept)};
         memcpy(kept, model_name.p, copy.n);
-        return answer_chat(env, own ? &own->v : NULL, m, m ? m->name : copy, body, out, why);
+        return answer_chat(env, own, m, m ? m->name : copy, body, out, why);
     }
     if (json_type(prompt) != JSON_STRING)
         return problem_set(why, ST_BAD_REQUEST, STR("prompt"), "must be a text");
     if (own)
         return answer_text(&own->v, m, json_str(prompt), out);
-    struct vocabulary v =
-        rules->encoding == ENCODING_CL100K ? vocabulary_cl100k() : vocabulary_o200k();
-    return answer_text(rules->encoding == ENCODING_UNKNOWN ? NULL : &v, m, json_str(prompt), out);
+    struct prompt_framing framing;
+    enum prompt_encoding encoding = rules->encoding;
+    if (m && m->encoding != MODEL_ENCODING_BY_NAME)
+        encoding = request_how_of(m, NULL, &framing).encoding;
+    struct vocabulary v = encoding == ENCODING_CL100K ? vocabulary_cl100k() : vocabulary_o200k();
+    return answer_text(encoding == ENCODING_UNKNOWN ? NULL : &v, m, json_str(prompt), out);
 }

@@ -20,7 +20,14 @@ const struct str model_kind_names[MODEL_KIND_COUNT] = {
     [MODEL_EMBEDDING] = STR_INIT("embedding"),
 };
 
+const struct str model_encoding_names[MODEL_ENCODING_COUNT] = {
+    [MODEL_ENCODING_BY_NAME] = STR_INIT("by-name"),
+    [MODEL_CL100K] = STR_INIT("cl100k_base"),
+    [MODEL_O200K] = STR_INIT("o200k_base"),
+};
+
 enum {
+    FRAMING_MAX = 1000, /* tokens; the largest of any template that is known is 7 */
     KEY_MAX = 3 * RESOURCE_NAME_MAX + 2,
     /* Ceilings that keep every product of admission below 2^63: 100,000 PTUs of a model with
      * 10 million tokens a minute are 10^15 mt a minute. */
@@ -79,6 +86,7 @@ static struct model *new_model(struct catalog *c, struct str key, struct str for
         .version = arena_str(c->arena, version),
         .standard_tpm = 1000, /* one unit of a standard SKU; ARM contract, section 4 */
         .standard_rpm = 6,    /* admission spec 3.1 */
+        .framing = {-1, -1, -1},
     };
     m->full_name = full_name(c->arena, m->name, m->version);
     for (int s = 0; s < SKU_COUNT; s++)
@@ -165,6 +173,16 @@ static void read_standard_unit(struct fields *f, struct model *m) {
     fields_end(&unit);
 }
 
+static void read_framing(struct fields *f, struct model *m) {
+    struct fields framing;
+    if (!fields_object(f, "framing", &framing))
+        return;
+    fields_i64(&framing, "tokensPerMessage", 0, FRAMING_MAX, &m->framing.per_message);
+    fields_i64(&framing, "tokensPerName", 0, FRAMING_MAX, &m->framing.per_name);
+    fields_i64(&framing, "tokensPerReply", 0, FRAMING_MAX, &m->framing.per_reply);
+    fields_end(&framing);
+}
+
 /* The numbers of one entry into `m`, which holds what the entry does not mention. */
 static void read_model(struct catalog *c, struct fields *f, struct model *m, bool is_new) {
     int kind = (int)m->kind;
@@ -187,6 +205,10 @@ static void read_model(struct catalog *c, struct fields *f, struct model *m, boo
     fields_i64(f, "maxProvisionedPromptTokens", 0, INT32_MAX, &m->max_provisioned_prompt);
     if (fields_str(f, "tokenizer", 0, TOKENIZER_PATH_MAX, &m->tokenizer))
         m->tokenizer = arena_str(c->arena, m->tokenizer);
+    int encoding = (int)m->encoding;
+    if (fields_enum(f, "encoding", model_encoding_names, MODEL_ENCODING_COUNT, &encoding))
+        m->encoding = (enum model_encoding)encoding;
+    read_framing(f, m);
     if (fields_str(f, "source", 0, 200, &m->source))
         m->source = arena_str(c->arena, m->source);
     if (fields_str(f, "date", 0, 40, &m->date))

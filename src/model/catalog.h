@@ -41,6 +41,16 @@ struct input_tier {
 
 enum { MODEL_TIERS_MAX = 4 };
 
+/* The built-in vocabulary that counts a model's prompts. */
+enum model_encoding { MODEL_ENCODING_BY_NAME, MODEL_CL100K, MODEL_O200K, MODEL_ENCODING_COUNT };
+extern const struct str
+    model_encoding_names[MODEL_ENCODING_COUNT]; /* "by-name", "cl100k_base" ... */
+
+/* Tokens around a chat's texts, as the operator knows them; -1: what is known of the model. */
+struct model_framing {
+    int64_t per_message, per_name, per_reply;
+};
+
 /*
  * Weights are in thousandths of an input token: 3,000 means that one such token counts as three
  * (admission spec 1.2). Texts live as long as the catalog's arena.
@@ -59,7 +69,9 @@ struct model {
     int64_t latency_target_tps;         /* tokens a second and call; 0: no target is known */
     int64_t max_context_tokens;         /* prompt and answer together; 0: not known, not checked */
     int64_t max_provisioned_prompt;     /* tokens of a prompt to a provisioned deployment; 0: any */
-    struct str tokenizer; /* the path of the tokenizer.json to count prompts by; "": by its name */
+    struct str tokenizer;         /* the path of the tokenizer.json to count prompts by; "": none */
+    enum model_encoding encoding; /* for prompts that no tokenizer.json counts */
+    struct model_framing framing;
     struct str source, date; /* where the numbers come from */
     bool is_own;             /* the operator added or changed it */
 };

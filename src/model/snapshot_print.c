@@ -47,6 +47,19 @@ static void end_resource(struct json_writer *w) {
     json_end_object(w);
 }
 
+static void put_framing(struct json_writer *w, const struct model_framing *f) {
+    if (f->per_message < 0 && f->per_name < 0 && f->per_reply < 0)
+        return;
+    begin(w, "framing");
+    if (f->per_message >= 0)
+        put_i64(w, "tokensPerMessage", f->per_message);
+    if (f->per_name >= 0)
+        put_i64(w, "tokensPerName", f->per_name);
+    if (f->per_reply >= 0)
+        put_i64(w, "tokensPerReply", f->per_reply);
+    json_end_object(w);
+}
+
 static void put_skus(struct json_writer *w, const struct model *m) {
     begin(w, "skus");
     for (int s = 0; s < SKU_COUNT; s++) {
@@ -99,6 +112,9 @@ static void print_model(struct json_writer *w, const struct model *m) {
     put_i64(w, "maxContextTokens", m->max_context_tokens);
     put_i64(w, "maxProvisionedPromptTokens", m->max_provisioned_prompt);
     put_optional(w, "tokenizer", m->tokenizer);
+    if (m->encoding != MODEL_ENCODING_BY_NAME)
+        put_str(w, "encoding", model_encoding_names[m->encoding]);
+    put_framing(w, &m->framing);
     put_optional(w, "source", m->source);
     put_optional(w, "date", m->date);
     end_resource(w);

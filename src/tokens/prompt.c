@@ -176,20 +176,30 @@ static struct encoding_counter *counter_of(struct prompt_counters *c, const stru
 
 /* --- a prompt --- */
 
+static void use_framing(struct prompt_rules *rules, const struct prompt_framing *f) {
+    rules->per_message = f->per_message >= 0 ? f->per_message : rules->per_message;
+    rules->per_name = f->per_name >= 0 ? f->per_name : rules->per_name;
+    rules->per_reply = f->per_reply >= 0 ? f->per_reply : rules->per_reply;
+}
+
 void prompt_begin(struct prompt_tally *t, struct prompt_counters *c,
                   const struct prompt_rules *rules, const struct prompt_how *how) {
     *t = (struct prompt_tally){
-        .counters = c, .rules = rules, .budget = how->budget, .with_marks = c && how->with_marks};
+        .counters = c, .rules = *rules, .budget = how->budget, .with_marks = c && how->with_marks};
+    enum chat_form form = c && how->custom ? vocabulary_chat_form(how->custom) : CHAT_UNKNOWN;
+    if (form != CHAT_UNKNOWN && rules->encoding == ENCODING_UNKNOWN)
+        t->rules = chat_rules[form];
+    if (how->framing)
+        use_framing(&t->rules, how->framing);
+    if (how->encoding != ENCODING_UNKNOWN)
+        t->rules.encoding = how->encoding;
     if (!c)
         return;
-    enum chat_form form = how->custom ? vocabulary_chat_form(how->custom) : CHAT_UNKNOWN;
-    if (form != CHAT_UNKNOWN && rules->encoding == ENCODING_UNKNOWN)
-        t->rules = &chat_rules[form];
     if (how->custom)
         t->counter = counter_of(c, how->custom, vocabulary_identity(how->custom));
-    else if (rules->encoding != ENCODING_UNKNOWN)
+    else if (t->rules.encoding != ENCODING_UNKNOWN)
         t->counter =
-            counter_of(c, &c->vocabularies[rules->encoding], c->identities[rules->encoding]);
+            counter_of(c, &c->vocabularies[t->rules.encoding], c->identities[t->rules.encoding]);
     t->is_exact = t->counter != NULL;
     t->kind = t->counter ? t->counter->identity ^ how->salt : 0;
     buf_clear(&c->parts);

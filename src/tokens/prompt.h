@@ -84,10 +84,17 @@ struct prompt_lookups prompt_counters_lookups(const struct prompt_counters *c);
  * With marks, prompt_marks can tell afterwards which beginnings the prompt has. One tally at a time
  * uses the counters: the next prompt_begin with them ends it.
  */
+/* What stands around texts, where somebody knows better than the rules; -1 where nobody does. */
+struct prompt_framing {
+    int64_t per_message, per_name, per_reply;
+};
+
 struct prompt_how {
     size_t budget; /* bytes; PROMPT_BUDGET if in doubt */
     bool with_marks;
-    const struct vocabulary *custom; /* NULL: the rules know which; its block outlives the tally */
+    const struct vocabulary *custom; /* NULL: `encoding` says which; its block outlives the tally */
+    enum prompt_encoding encoding;   /* ENCODING_UNKNOWN: the rules know which */
+    const struct prompt_framing *framing; /* NULL: that of the rules; read by prompt_begin alone */
     /* A secret of those who may learn from the time that counting takes what they have sent before. */
     uint64_t salt;
 };
@@ -99,7 +106,7 @@ enum { PROMPT_BUDGET = 16 << 10, PROMPT_PART_COST = 16 };
 struct prompt_tally {
     struct prompt_counters *counters; /* borrowed; NULL: all is estimated */
     struct encoding_counter *counter; /* of the vocabulary; NULL: all is estimated */
-    const struct prompt_rules *rules;
+    struct prompt_rules rules;
     int64_t tokens;
     size_t budget;   /* what is left of it; a part costs PROMPT_PART_COST, however short */
     int64_t unknown; /* bytes that are not known and were beyond it */

@@ -24,11 +24,16 @@ static void add_models(void) {
         {"Own.bytes.1",
          "{\"properties\":{\"tokenizer\":\"bytes.json\",\"maxContextTokens\":4096}}"},
         {"Own.guess.1", "{\"properties\":{}}"},
+        {"Own.told.1",
+         "{\"properties\":{\"encoding\":\"cl100k_base\",\"framing\":{\"tokensPerMessage\":5,"
+         "\"tokensPerName\":0,\"tokensPerReply\":2}}}"},
+        {"Own.bytes-told.1",
+         "{\"properties\":{\"tokenizer\":\"bytes.json\",\"framing\":{\"tokensPerReply\":0}}}"},
     };
     for (size_t i = 0; i < ARRAY_LEN(members); i++) {
         struct json_value value;
         struct reader r;
-        char text[200] = {0};
+        char text[400] = {0};
         size_t n = strlen(members[i][1]);
         memcpy(text, members[i][1], n);
         assert_int_equal(json_parse(env.doc, text, n, &value, &why), ST_OK);
@@ -126,6 +131,23 @@ static void counts_a_chat_as_the_gateway_does(void **state) {
     assert_int_equal(ask("{'messages':7,'model':'gpt-4o'}"), ST_BAD_REQUEST);
 }
 
+/* Of which the operator says more than its name does. */
+static void counts_by_the_encoding_and_framing_of_the_catalog(void **state) {
+    (void)state;
+    assert_int_equal(ask("{'model':'told','prompt':'Hello, world'}"), ST_OK);
+    assert_non_null(strstr(out.p, "\"tokens\":[9906,11,1917],\"exact\":true}"));
+    /* 5 and the role, three of text, no name, 2 behind it. */
+    assert_int_equal(ask("{'model':'told','messages':[{'role':'user','name':'Bob',"
+                         "'content':'Hello, world'}]}"),
+                     ST_OK);
+    assert_non_null(strstr(out.p, "{\"count\":11,"));
+    assert_non_null(strstr(out.p, "\"exact\":true}"));
+    /* 3 and the role, four of text; what is not said stays. */
+    assert_int_equal(ask("{'model':'bytes-told','messages':[{'role':'user','content':'abcd'}]}"),
+                     ST_OK);
+    assert_non_null(strstr(out.p, "{\"count\":8,"));
+}
+
 static void estimates_where_nobody_knows_and_says_so(void **state) {
     (void)state;
     assert_int_equal(ask("{'model':'guess','prompt':'Hello, world'}"), ST_OK);
@@ -159,6 +181,7 @@ int main(void) {
         cmocka_unit_test(gives_count_and_ids_of_a_text),
         cmocka_unit_test(counts_by_a_model_s_own_tokenizer),
         cmocka_unit_test(counts_a_chat_as_the_gateway_does),
+        cmocka_unit_test(counts_by_the_encoding_and_framing_of_the_catalog),
         cmocka_unit_test(estimates_where_nobody_knows_and_says_so),
         cmocka_unit_test(refuses_what_it_cannot_answer),
     };

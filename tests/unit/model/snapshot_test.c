@@ -222,7 +222,8 @@ static void print_into(const struct snapshot *s, struct buf *out) {
 #define OWN_MODEL                                                                                  \
     "{'id':'/providers/Weir.Capacity/models/Meta.llama-3.3-70b.1','properties':{"                  \
     "'inputTpmPerPtu':8450,'outputWeight':7.3,'cachedWeight':0.25,'maxContextTokens':131072,"      \
-    "'tokenizer':'llama/tokenizer.json',"                                                          \
+    "'tokenizer':'llama/tokenizer.json','encoding':'O200K_base',"                                  \
+    "'framing':{'tokensPerMessage':4,'tokensPerReply':0},"                                         \
     "'inputTiers':[{'fromTokens':0,'weight':1},{'fromTokens':32000,'weight':1.5}]}}"
 
 static void adds_and_changes_models(void **state) {
@@ -250,6 +251,12 @@ static void adds_and_changes_models(void **state) {
     assert_int_equal(d[1].model->n_tiers, 2);
     assert_true(str_eq(d[1].model->tokenizer, STR("llama/tokenizer.json")));
     assert_int_equal(d[0].model->tokenizer.n, 0);
+    assert_int_equal(d[1].model->encoding, MODEL_O200K);
+    assert_int_equal(d[0].model->encoding, MODEL_ENCODING_BY_NAME);
+    assert_int_equal(d[1].model->framing.per_message, 4);
+    assert_int_equal(d[1].model->framing.per_name, -1);
+    assert_int_equal(d[1].model->framing.per_reply, 0);
+    assert_int_equal(d[0].model->framing.per_message, -1);
     assert_int_equal(d[1].model->tiers[1].weight_milli, 1500);
     assert_true(str_eq(d[1].model->full_name, STR("llama-3.3-70b")));
     snapshot_unref(s);
