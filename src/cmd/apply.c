@@ -1,5 +1,4 @@
-/* apply.c - `weir apply`: resource files to a running server, after a look at
- * what they would change. */
+/* apply.c - `weir apply`: resource files to a running server, after a look at what they would change. */
 #include "cmd/cmd.h"
 #include "cmd/load.h"
 #include "cmd/remote.h"
@@ -14,12 +13,30 @@
 
 enum { DIFFERENCES_MAX = 2000, DEPTH_MAX = 32 };
 
+/* What became of a resource. */
+enum outcome {
+    WAITS,
+    IS_SAME,
+    IS_NEW,
+    IS_CHANGED,
+    IS_REFUSED,
+    IS_NOT_TRIED, /* since what it lies in was refused, or the server no longer answers */
+    OUTCOME_COUNT,
+};
+
+struct wanted {
+    char *id, *body, *place; /* owned */
+    enum outcome outcome;
+};
+
 struct apply {
     struct remote *remote;
     bool is_dry;
     struct json_doc *wanted, *there;
-    int n_new, n_changed, n_same;
     bool is_terminal;
+    bool is_gone;         /* the server; what is left is not tried */
+    struct wanted *items; /* owned; what lies in another comes after it */
+    size_t n;
 };
 
 /* --- what differs --- */
@@ -82,74 +99,154 @@ static void differ(struct json_value wanted, struct json_value there, const char
 
 /* --- one resource --- */
 
-static void say(const struct apply *a, const char *sign, const char *colour, struct str id) {
+static void say(const struct apply *a, const struct wanted *w) {
+    static const struct {
+        const char *sign, *colour;
+    } shown[OUTCOME_COUNT] = {
+        [IS_SAME] = {"=", "\033[2m"},       [IS_NEW] = {"+", "\033[32m"},
+        [IS_CHANGED] = {"~", "\033[33m"},   [IS_REFUSED] = {"!", "\033[31m"},
+        [IS_NOT_TRIED] = {"!", "\033[31m"},
+    };
+    const char *more = w->outcome == IS_REFUSED     ? ": refused"
+                       : w->outcome == IS_NOT_TRIED ? ": not tried"
+                                                    : "";
     if (a->is_terminal)
-        printf("  %s%s\033[0m %.*s\n", colour, sign, STR_ARG(id));
+        printf("  %s%s\033[0m %s%s\n", shown[w->outcome].colour, shown[w->outcome].sign, w->id,
+               more);
     else
-        printf("  %s %.*s\n", sign, STR_ARG(id));
+        printf("  %s %s%s\n", shown[w->outcome].sign, w->id, more);
 }
 
-static enum status put(struct apply *a, struct str id, struct str target, struct str body,
+/* One request. A refusal is the resource's; where there is no answer there will be none to others. */
+static enum status ask(struct apply *a, const char *method, struct str target, struct str body,
+                       struct remote_answer *answer, struct problem *why) {
+    enum status st = remote_call(a->remote, method, target, body, answer, why);
+    a->is_gone = st != ST_OK;
+    return st;
+}
+
+static enum status put(struct apply *a, const struct wanted *w, struct str target,
                        struct problem *why) {
     struct remote_answer answer;
     if (a->is_dry)
         return ST_OK;
-    enum status st = remote_call(a->remote, "PUT", target, body, &answer, why);
+    enum status st = ask(a, "PUT", target, str_of(w->body), &answer, why);
     if (st == ST_OK && answer.status >= 300)
-        st = remote_refusal(&answer, id, why);
+        st = remote_refusal(&answer, str_of(w->id), why);
     if (st == ST_OK)
         st = remote_wait(a->remote, &answer, why);
     remote_answer_destroy(&answer);
     return st;
 }
 
-static enum status compare(struct apply *a, struct str id, struct str target, struct str body,
-                           const struct remote_answer *found, struct problem *why) {
+/* What PUT would change, into `differences`. */
+static enum status compare(struct apply *a, const struct wanted *w,
+                           const struct remote_answer *found, struct buf *differences,
+                           struct problem *why) {
     struct json_value wanted, there;
-    struct buf text, differences;
+    struct buf text;
     buf_init(&text, 64 << 20);
-    buf_init(&differences, 1 << 20);
-    buf_str(&text, body);
+    buf_str(&text, str_of(w->body));
     buf_reserve_slack(&text, 0, JSON_PADDING);
     enum status st = json_parse(a->wanted, text.p, text.len, &wanted, why);
     if (st == ST_OK)
         st = json_parse(a->there, found->body.p, found->body.len, &there, why);
-    if (st == ST_OK) {
-        differ(wanted, there, "", &differences);
-        bool is_same = differences.len == 0;
-        a->n_same += is_same;
-        a->n_changed += !is_same;
-        say(a, is_same ? "=" : "~", is_same ? "\033[2m" : "\033[33m", id);
-        printf("%.*s", STR_ARG(buf_view(&differences)));
-        if (!is_same)
-            st = put(a, id, target, body, why);
-    }
+    if (st == ST_OK)
+        differ(wanted, there, "", differences);
     buf_destroy(&text);
-    buf_destroy(&differences);
     return st;
 }
 
-static enum status apply_one(void *arg, struct str id, struct str body, struct problem *why) {
-    struct apply *a = arg;
+static enum status send_one(struct apply *a, struct wanted *w, struct buf *differences,
+                            struct problem *why) {
     struct buf target;
     struct remote_answer found;
+    enum outcome done = IS_NEW;
     buf_init(&target, 8 << 10);
-    buf_str(&target, id);
+    buf_str(&target, str_of(w->id));
     buf_lit(&target, API_VERSION);
-    enum status st = remote_call(a->remote, "GET", buf_view(&target), STR(""), &found, why);
+    enum status st = ask(a, "GET", buf_view(&target), STR(""), &found, why);
     if (st == ST_OK && found.status == 200) {
-        st = compare(a, id, buf_view(&target), body, &found, why);
-    } else if (st == ST_OK && found.status == 404) {
-        a->n_new++;
-        say(a, "+", "\033[32m", id);
-        st = put(a, id, buf_view(&target), body, why);
-    } else if (st == ST_OK) {
-        st = remote_refusal(&found, id, why);
+        st = compare(a, w, &found, differences, why);
+        done = differences->len ? IS_CHANGED : IS_SAME;
+    } else if (st == ST_OK && found.status != 404) {
+        st = remote_refusal(&found, str_of(w->id), why);
     }
-    fflush(stdout);
+    if (st == ST_OK && done != IS_SAME)
+        st = put(a, w, buf_view(&target), why);
     remote_answer_destroy(&found);
     buf_destroy(&target);
+    w->outcome = st == ST_OK ? done : IS_REFUSED;
     return st;
+}
+
+/* --- all of them --- */
+
+/* What it lies in by its id and that did not come about; NULL when there is none. What else it refers
+ * to, a location or a model, the server knows better. */
+static const struct wanted *find_obstacle(const struct apply *a, const struct wanted *w) {
+    for (const struct wanted *o = a->items; o < w; o++) {
+        struct str id = str_of(w->id), above = str_of(o->id);
+        if ((o->outcome == IS_REFUSED || o->outcome == IS_NOT_TRIED) && str_istarts(id, above) &&
+            str_starts(str_skip(id, above.n), STR("/")))
+            return o;
+    }
+    return NULL;
+}
+
+static void apply_one(struct apply *a, struct wanted *w) {
+    struct buf differences;
+    struct problem why = {0};
+    const struct wanted *obstacle = find_obstacle(a, w);
+    buf_init(&differences, 1 << 20);
+    enum status st = ST_OK;
+    if (obstacle || a->is_gone)
+        w->outcome = IS_NOT_TRIED;
+    else
+        st = send_one(a, w, &differences, &why);
+    say(a, w);
+    printf("%.*s", STR_ARG(buf_view(&differences)));
+    fflush(stdout);
+    if (st != ST_OK)
+        fprintf(stderr, "weir: %s: %s\n", w->place, why.message);
+    buf_destroy(&differences);
+}
+
+static enum status add(void *arg, const struct load_resource *r, struct problem *why) {
+    struct apply *a = arg;
+    (void)why;
+    a->items = xrealloc(a->items, (a->n + 1) * sizeof *a->items);
+    a->items[a->n++] = (struct wanted){
+        .id = str_dup(r->id), .body = str_dup(r->body), .place = str_dup(str_of(r->place))};
+    return ST_OK;
+}
+
+/* Sends all, and tells what became of them; whether each is as it is wanted. */
+static bool apply_all(struct apply *a) {
+    int n[OUTCOME_COUNT] = {0};
+    for (size_t i = 0; i < a->n; i++) {
+        apply_one(a, &a->items[i]);
+        n[a->items[i].outcome]++;
+    }
+    printf("%d new, %d changed, %d as wanted", n[IS_NEW], n[IS_CHANGED], n[IS_SAME]);
+    bool is_done = n[IS_REFUSED] + n[IS_NOT_TRIED] == 0;
+    if (!is_done)
+        printf(", %d refused, %d not tried", n[IS_REFUSED], n[IS_NOT_TRIED]);
+    printf("%s\n", a->is_dry ? " (nothing was done)" : "");
+    return is_done;
+}
+
+static void forget(struct apply *a) {
+    for (size_t i = 0; i < a->n; i++) {
+        explicit_bzero(a->items[i].body, strlen(a->items[i].body)); /* it may hold keys */
+        free(a->items[i].id);
+        free(a->items[i].body);
+        free(a->items[i].place);
+    }
+    free(a->items);
+    json_doc_free(a->wanted);
+    json_doc_free(a->there);
+    remote_close(a->remote);
 }
 
 int cmd_apply(int argc, char **argv) {
@@ -177,8 +274,11 @@ int cmd_apply(int argc, char **argv) {
                           "usage: weir apply -f PATH [OPTIONS]\n\n"
                           "Sends resource files to a running server: + is new, ~ changes, = is as "
                           "wanted already.\nNothing is deleted. The same files applied again "
-                          "change "
-                          "nothing.\n",
+                          "change nothing.\n\n"
+                          "Files and secrets are read before anything is sent. A resource that the "
+                          "server refuses\nis marked with !, and its reason is on standard error; "
+                          "those that lie in it by their\nids are not tried, all others are. The "
+                          "last line counts them; the exit status is 0\nwhen none was refused.\n",
                           argc, argv);
     if (n < 0)
         return options_exit(n);
@@ -193,12 +293,8 @@ int cmd_apply(int argc, char **argv) {
     a.there = json_doc_new();
     enum status st = remote_open(path, &a.remote, &why);
     if (st == ST_OK)
-        st = load_each(file, apply_one, &a, &why);
-    if (st == ST_OK)
-        printf("%d new, %d changed, %d as wanted%s\n", a.n_new, a.n_changed, a.n_same,
-               a.is_dry ? " (nothing was done)" : "");
-    remote_close(a.remote);
-    json_doc_free(a.wanted);
-    json_doc_free(a.there);
-    return st == ST_OK ? EXIT_OK : fail_with(&why);
+        st = load_each(file, add, &a, &why);
+    int code = st != ST_OK ? fail_with(&why) : apply_all(&a) ? EXIT_OK : EXIT_FAILED;
+    forget(&a);
+    return code;
 }

@@ -155,31 +155,32 @@ static enum status put_resolved(struct json_writer *w, struct json_value object,
 }
 
 static enum status hand_over(const struct resource *r,
-                             enum status (*each)(void *arg, struct str id, struct str body,
+                             enum status (*each)(void *arg, const struct load_resource *r,
                                                  struct problem *why),
                              void *arg, struct problem *why) {
     struct buf body;
     struct json_writer w;
+    char place[400];
+    snprintf(place, sizeof place, "%.*s%s%.*s", STR_ARG(r->file), r->pointer.n ? ":" : "",
+             STR_ARG(r->pointer));
     buf_init(&body, FILE_MAX);
     json_writer_init(&w, &body, 0);
     enum status st = put_resolved(&w, r->value, COPY_DEPTH, r->file, why);
     if (st == ST_OK)
         st = buf_status(&body);
+    struct load_resource found = {r->id_text, buf_view(&body), place};
     if (st == ST_OK)
-        st = each(arg, r->id_text, buf_view(&body), why);
+        st = each(arg, &found, why);
     buf_destroy(&body);
     if (st != ST_OK) {
         struct problem inner = *why;
-        char place[400];
-        snprintf(place, sizeof place, "%.*s%s%.*s", STR_ARG(r->file), r->pointer.n ? ":" : "",
-                 STR_ARG(r->pointer));
         (void)problem_set(why, st, str_of(place), "%s", inner.message);
     }
     return st;
 }
 
 enum status load_each(const char *path,
-                      enum status (*each)(void *arg, struct str id, struct str body,
+                      enum status (*each)(void *arg, const struct load_resource *r,
                                           struct problem *why),
                       void *arg, struct problem *why) {
     /* What a resource refers to comes before it. */

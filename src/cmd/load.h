@@ -21,12 +21,19 @@ enum status load_patch(const char *name, struct str text, struct snapshot *befor
                        const struct str *accounts, size_t n_accounts, struct snapshot **out,
                        struct problem *why) MUST_USE;
 
+/* One resource of a file, as it is sent to a server. The texts live as long as the call. */
+struct load_resource {
+    struct str id;
+    struct str body;   /* JSON; secrets that stand in files or variables are in it */
+    const char *place; /* "more.json:/1" */
+};
+
 /*
- * Calls `each` with every resource of a file or folder, those first that others refer to, as an id and a
- * JSON text; secrets that stand in files or variables are put into it. Stops at the first status other than ST_OK, and returns it.
+ * Calls `each` with every resource of a file or folder, those first that others refer to. Stops at the first
+ * status other than ST_OK, and returns it with the resource's place in `why`.
  */
 enum status load_each(const char *path,
-                      enum status (*each)(void *arg, struct str id, struct str body,
+                      enum status (*each)(void *arg, const struct load_resource *r,
                                           struct problem *why),
                       void *arg, struct problem *why) MUST_USE;
 

@@ -78,8 +78,8 @@ static void tokenizer_done(void *arg, struct str path) {
     vocabulary_files_release(&a->tokenizers, path);
 }
 
-static enum status import(void *arg, struct str id, struct str body, struct problem *why) {
-    return control_import(arg, id, body, why);
+static enum status import(void *arg, const struct load_resource *r, struct problem *why) {
+    return control_import(arg, r->id, r->body, why);
 }
 
 /* The control plane's own resources, and the files' in front of them. */

@@ -439,6 +439,33 @@ describe('weir apply', () => {
         assert.match(nowhere.stderr, /operator\.json/);
     });
 
+    test('goes on after a refusal with all that does not lie in it, and tells what became of each', async (t) => {
+        const c = await spawnWithAccount(t);
+        const file = path.join(c.dataDir, '..', 'several.json');
+        const [bad, good] = [account('bad'), account('good')];
+        const wanted = [
+            { id: bad, ...accountBody, kind: 'Face' }, { id: good, ...accountBody }, { id: account('badly'), ...accountBody },
+            { id: `${bad}/deployments/d`, ...deploymentBody(50) }, { id: `${good}/deployments/d`, ...deploymentBody(51) },
+            { id: `${good}/deployments/e`, ...deploymentBody(50) },
+        ];
+        writeFileSync(file, JSON.stringify(wanted));
+        const run = async () => await runWeir(['apply', '-f', file, '--data-dir', c.dataDir]);
+        const first = await run();
+        assert.equal(first.code, 1);
+        assert.deepEqual(first.stdout.trim().split('\n').map((l) => l.trim()), [
+            `! ${bad}: refused`, `+ ${good}`, `+ ${account('badly')}`, `! ${bad}/deployments/d: not tried`,
+            `! ${good}/deployments/d: refused`, `+ ${good}/deployments/e`, '3 new, 0 changed, 0 as wanted, 2 refused, 1 not tried',
+        ]);
+        assert.match(first.stderr, /several\.json:\/0: InvalidResourceProperties.*kind[^]*several\.json:\/4: InvalidCapacity/);
+        assert.equal((await c.get(`${good}/deployments/e`)).json().sku.capacity, 50);
+        wanted[0].kind = 'OpenAI';
+        wanted[4].sku.capacity = 100;
+        writeFileSync(file, JSON.stringify(wanted));
+        const second = await run();
+        assert.equal(second.code, 0, second.stderr);
+        assert.match(second.stdout, /\n3 new, 0 changed, 3 as wanted\n$/);
+    });
+
     test('sends the secrets that files and variables hold, and says which cannot be read', async (t) => {
         const c = await spawnWithAccount(t);
         const folder = path.join(c.dataDir, '..');
