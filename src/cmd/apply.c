@@ -55,8 +55,15 @@ static void put_value(struct buf *out, struct json_value v) {
         buf_lit(out, "...");
 }
 
+static bool is_number(struct json_value v) {
+    enum json_type type = json_type(v);
+    return type == JSON_INT || type == JSON_UINT || type == JSON_DOUBLE;
+}
+
 static bool is_equal(struct json_value a, struct json_value b) {
     struct buf x, y;
+    if (is_number(a) && is_number(b)) /* 50 and 50.0 are one */
+        return json_f64(a) == json_f64(b);
     buf_init(&x, 1 << 20);
     buf_init(&y, 1 << 20);
     put_value(&x, a);

@@ -207,6 +207,19 @@ bool fields_str(struct fields *f, const char *name, size_t min, size_t max, stru
     return false;
 }
 
+/* A number without a fraction, however it is written: many serializers write 1 as 1.0. Up to 2^53, beyond
+ * which a double stands for several whole numbers. */
+static bool read_whole(struct json_value v, int64_t *out) {
+    static const double exact = 9007199254740992.0;
+    if (json_type(v) != JSON_DOUBLE)
+        return json_i64(v, out);
+    double d = json_f64(v);
+    if (fabs(d) > exact || trunc(d) != d)
+        return false;
+    *out = (int64_t)d;
+    return true;
+}
+
 static bool take_i64(struct fields *f, const char *name, int64_t min, int64_t max, bool takes_text,
                      int64_t *out) {
     struct json_value v;
@@ -214,7 +227,7 @@ static bool take_i64(struct fields *f, const char *name, int64_t min, int64_t ma
         return false;
     int64_t n = 0;
     bool is_whole =
-        json_type(v) == JSON_STRING ? takes_text && str_to_i64(json_str(v), &n) : json_i64(v, &n);
+        json_type(v) == JSON_STRING ? takes_text && str_to_i64(json_str(v), &n) : read_whole(v, &n);
     if (!is_whole && json_type(v) != JSON_DOUBLE && json_type(v) != JSON_UINT) {
         fields_refuse(f, name, "must be a whole number, not %s", type_name(v));
     } else if (!is_whole || n < min || n > max) {

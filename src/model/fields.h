@@ -55,6 +55,7 @@ void fields_end(struct fields *f);
 /* Out-parameters keep what they held when the member is absent or faulty. */
 bool fields_value(struct fields *f, const char *name, struct json_value *out);
 bool fields_str(struct fields *f, const char *name, size_t min, size_t max, struct str *out);
+/* A whole number, also one that is written as 1.0 or 1e3. */
 bool fields_i64(struct fields *f, const char *name, int64_t min, int64_t max, int64_t *out);
 /* The same, or a text that is such a number. */
 bool fields_i64_or_text(struct fields *f, const char *name, int64_t min, int64_t max, int64_t *out);

@@ -105,6 +105,19 @@ static void a_name_given_twice_is_found_wherever_it_stands(void **state) {
     buf_destroy(&body);
 }
 
+/* As serializers of some languages write whole numbers. */
+static void a_whole_number_may_be_written_with_a_point(void **state) {
+    struct rig *g = *state;
+    assert_int_equal(PUT(g, DEPLOYMENT_1 V, GPT_4O("ProvisionedManaged", 50.0)), 201);
+    assert_string_equal(rig_str(g, "sku.capacity"), "50");
+    assert_int_equal(PUT(g, DEPLOYMENT_1 V, GPT_4O("ProvisionedManaged", 1e2)), 200);
+    assert_string_equal(rig_str(g, "sku.capacity"), "100");
+    assert_int_equal(PUT(g, QUOTA, "{\"properties\":{\"limit\":500.0}}"), 201);
+    assert_string_equal(rig_str(g, "properties.limit"), "500");
+    assert_int_equal(PUT(g, QUOTA, "{\"properties\":{\"limit\":500.5}}"), 400);
+    assert_non_null(strstr(rig_str(g, "error.message"), "properties.limit must be a whole number"));
+}
+
 static void bad_bodies_are_refused_with_their_place(void **state) {
     struct rig *g = *state;
 #define NEW_ACCOUNT GROUP_1 "/providers/Microsoft.CognitiveServices/accounts/new1" V
@@ -143,7 +156,9 @@ static void bad_bodies_are_refused_with_their_place(void **state) {
         {DEPLOYMENT_1 V, GPT_4O("ProvisionedManaged", 0), "InvalidCapacity",
          "should be greater than 0 and no more than"},
         {DEPLOYMENT_1 V, GPT_4O("ProvisionedManaged", -50), "InvalidCapacity", "'-50'"},
-        {DEPLOYMENT_1 V, GPT_4O("ProvisionedManaged", 5e1), "InvalidResourceProperties",
+        {DEPLOYMENT_1 V, GPT_4O("ProvisionedManaged", 50.5), "InvalidResourceProperties",
+         "sku.capacity must be a whole number"},
+        {DEPLOYMENT_1 V, GPT_4O("ProvisionedManaged", 1e300), "InvalidResourceProperties",
          "sku.capacity must be a whole number"},
         {DEPLOYMENT_1 V, GPT_4O("ProvisionedManaged", "1e2"), "InvalidResourceProperties",
          "sku.capacity must be a whole number, not a text"},
@@ -535,6 +550,7 @@ int main(void) {
         T(an_account_reads_as_it_was_written),
         T(nothing_is_found_where_nothing_is),
         T(urls_are_taken_as_real_clients_write_them),
+        T(a_whole_number_may_be_written_with_a_point),
         T(a_name_given_twice_is_found_wherever_it_stands),
         T(bad_bodies_are_refused_with_their_place),
         T(a_body_of_more_than_a_megabyte_is_refused),
