@@ -270,7 +270,9 @@ static bool take_events(struct meter *m, struct json_doc *doc, struct str *in, b
                 forward(out, sse_rest(&m->sse));
             return false;
         }
-        if (pass_event(m, doc, &e))
+        if (!e.is_rest)
+            m->is_stripped = !pass_event(m, doc, &e);
+        if (!m->is_stripped)
             forward(out, e.raw);
         if (was_gathered)
             return true;

@@ -34,6 +34,7 @@ struct meter_like {
 
 struct meter {
     bool is_stream, must_strip;
+    bool is_stripped; /* the event that came last */
     enum operation op;
     struct sse sse;
     struct buf body;   /* of an answer that is no stream: what was kept */

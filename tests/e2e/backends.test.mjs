@@ -8,6 +8,22 @@ import {
 const body = (more = {}) => ({ messages: [{ role: 'user', content: 'Where does this river begin?' }], max_tokens: 5, ...more });
 const answer = () => answerBytes(completionOf('x', usageOf(7, 3)));
 
+// As other proxies pass it: whoever asked decides whether to follow.
+test('a redirect of a backend passes with its Location, and is not followed', async (t) => {
+    const location = 'https://elsewhere.test/v1/chat/completions?a=b';
+    const backend = await fakeBackend(t, (r) => r.write(answerBytes('', { status: 307, headers: { Location: location } })));
+    const gateway = await spawnGateway(t, { resources: resourceSet([backend.url]) });
+    const client = rawConnection(gateway.url);
+    client.write(requestBytes(chatTarget(), body()));
+    const response = await client.response();
+    client.destroy();
+    assert.equal(response.status, 307);
+    assert.equal(response.headers.location, location);
+    const [line] = await gateway.settled(1);
+    assert.equal(line.chargeMt, 0);
+    assert.equal(backend.requests.length, 1);
+});
+
 describe('a kept connection', () => {
     for (const [what, act] of [['closes', (s) => s.end()], ['resets', (s) => s.resetAndDestroy()]]) {
         test(`whose backend reads the request and then ${what} it does not get the request a second time`, async (t) => {

@@ -43,7 +43,7 @@ static void feed(struct sse *s, struct str piece, struct reading *g) {
             g->n_whole++;
             buf_printf(&g->data, "[%.*s]", STR_ARG(e.data));
         } else {
-            g->n_pieces++;
+            g->n_pieces += !e.is_rest;
             assert_int_equal(e.data.n, 0);
         }
     }
@@ -83,7 +83,12 @@ static void cut_anywhere_the_events_are_the_same(void **state) {
         {"data:\n\n", "[]"},
         {"data: [DONE]\n\n", "[[DONE]]"},
         {"data: a\r\n\ndata: b\n\r\n", "[a][b]"},
-        {"data: a\rdata: b\n\n", "[a\rdata: b]"}, /* a CR alone ends no line here */
+        {"data: a\rdata: b\n\n", "[a\nb]"},
+        {"data: a\r\rdata: b\r\r", "[a][b]"},
+        {"data: a\rid: 1\r\rdata\rdata:b\r\r", "[a][\nb]"},
+        {"data: a\n\rdata: b\r\n\rdata: c\r\r\n", "[a][b][c]"},
+        {"\r\r\n\n\n\rdata: a\r\r", "[][][][][][a]"},
+        {"data: cut off\r", ""},
         {"data: cut off\n", ""},
         {"data: cut off", ""},
         {"\n\n", "[][]"},
@@ -99,6 +104,70 @@ static void cut_anywhere_the_events_are_the_same(void **state) {
                 fail_msg("case %zu, pieces of %zu: %.*s", i, step, STR_ARG(buf_view(&g.data)));
             reading_destroy(&g);
         }
+    }
+}
+
+/* Nobody waits for what may come behind the CR that ends an event. */
+static void an_event_that_a_carriage_return_ends_is_there_at_once(void **state) {
+    (void)state;
+    struct sse s;
+    struct reading g;
+    sse_init(&s, 1024);
+    reading_init(&g);
+    feed(&s, STR("data: a\r"), &g);
+    assert_int_equal(g.n_whole, 0);
+    feed(&s, STR("\n\r"), &g);
+    assert_true(str_eq(buf_view(&g.data), STR("[a]")));
+    feed(&s, STR("\n"), &g); /* of the same end, and passed on */
+    assert_true(str_eq(buf_view(&g.raw), STR("data: a\r\n\r\n")));
+    feed(&s, STR("\n"), &g); /* an end of its own */
+    assert_true(str_eq(buf_view(&g.data), STR("[a][]")));
+    reading_destroy(&g);
+    sse_destroy(&s);
+}
+
+/* The data are the same whatever ends each line, wherever the stream is cut. A blank line that a LF ends
+ * cannot follow a line that a CR ends: together they are one end. */
+static void lines_may_end_with_any_of_the_three(void **state) {
+    (void)state;
+    static const struct str ends[] = {STR_INIT("\n"), STR_INIT("\r\n"), STR_INIT("\r")};
+    static const struct str lines[] = {STR_INIT("data: x"), STR_INIT("id: 3"), STR_INIT(""),
+                                       STR_INIT("data:y"), STR_INIT(":")};
+    struct random r = {33};
+    for (int round = 0; round < 2000; round++) {
+        struct buf plain, mixed;
+        struct reading expected, read;
+        buf_init(&plain, 1 << 16);
+        buf_init(&mixed, 1 << 16);
+        reading_init(&expected);
+        reading_init(&read);
+        size_t end = 0, only = (size_t)random_below(&r, 4); /* 3: all of them */
+        for (int64_t n = random_below(&r, 40); n > 0; n--) {
+            struct str line = lines[random_below(&r, ARRAY_LEN(lines))];
+            bool is_after_cr = end == 2;
+            end = only < 3 ? only : (size_t)random_below(&r, 3);
+            if (line.n == 0 && is_after_cr && end == 0)
+                end = 1;
+            buf_str(&plain, line);
+            for (int64_t k = random_once_in(&r, 9) && line.n ? 600 : 0; k > 0; k--) {
+                buf_char(&plain, 'z');
+                line = STR("");
+            }
+            buf_lit(&plain, "\n");
+            size_t at = plain.len - 1;
+            while (at > 0 && plain.p[at - 1] != '\n')
+                at--;
+            buf_put(&mixed, plain.p + at, plain.len - 1 - at);
+            buf_str(&mixed, ends[end]);
+        }
+        read_stream(buf_view(&plain), size_max(plain.len, 1), 1 << 16, &r, &expected);
+        read_stream(buf_view(&mixed), 0, 1 << 16, &r, &read);
+        assert_true(str_eq(buf_view(&read.raw), buf_view(&mixed)));
+        assert_true(str_eq(buf_view(&read.data), buf_view(&expected.data)));
+        buf_destroy(&plain);
+        buf_destroy(&mixed);
+        reading_destroy(&expected);
+        reading_destroy(&read);
     }
 }
 
@@ -141,7 +210,7 @@ static void random_streams_read_the_same_in_one_piece_and_in_many(void **state) 
 
 static void an_overlong_event_passes_in_pieces_and_the_next_one_is_whole(void **state) {
     (void)state;
-    static const char *const ends[] = {"\n\n", "\r\n\r\n", "\n\r\n", "\r\n\n"};
+    static const char *const ends[] = {"\n\n", "\r\n\r\n", "\n\r\n", "\r\n\n", "\r\r", "\n\r"};
     for (size_t e = 0; e < ARRAY_LEN(ends); e++) {
         for (size_t length = 1; length < 60; length++) {
             for (size_t step = 1; step < 50; step++) {
@@ -190,6 +259,8 @@ static void random_streams_beyond_the_ceiling_keep_every_byte(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(cut_anywhere_the_events_are_the_same),
+        cmocka_unit_test(an_event_that_a_carriage_return_ends_is_there_at_once),
+        cmocka_unit_test(lines_may_end_with_any_of_the_three),
         cmocka_unit_test(random_streams_read_the_same_in_one_piece_and_in_many),
         cmocka_unit_test(an_overlong_event_passes_in_pieces_and_the_next_one_is_whole),
         cmocka_unit_test(random_streams_beyond_the_ceiling_keep_every_byte),
