@@ -68,6 +68,7 @@ static bool is_equal(struct json_value a, struct json_value b) {
     buf_init(&y, 1 << 20);
     put_value(&x, a);
     put_value(&y, b);
+    assert(x.p && y.p); /* no value is without a text */
     /* Places and names of models are written in either case. */
     bool same = json_type(a) == JSON_STRING ? str_ieq(buf_view(&x), buf_view(&y))
                                             : str_eq(buf_view(&x), buf_view(&y));
