@@ -165,10 +165,11 @@ static struct str file_of(enum row_type type, struct json_value properties) {
     return json_get_str(properties, STR("caFile"));
 }
 
+/* Whether a backend goes on naming its file of authorities. */
 static bool is_file_kept(struct ask *a, const struct capacity *old, struct str path) {
     struct buf padded;
     struct json_value v;
-    if (!old)
+    if (!old || old->row.type != ROW_BACKEND)
         return false;
     buf_init(&padded, 2 * ARM_BODY_MAX);
     bool is_kept = parse_kept(a, old, &padded, &v) && str_eq(file_of(old->row.type, v), path);
@@ -177,11 +178,11 @@ static bool is_file_kept(struct ask *a, const struct capacity *old, struct str p
 }
 
 /*
- * Files must be there, and be what they should, when a resource comes to name them: a model's tokenizer,
- * the authorities that a backend's certificate is checked by. Later they may go: then prompts are
- * estimated, or what changes is not in force until they are back. So a resource that goes on naming its
- * file is not refused for it, whatever else of it changes: who must take a backend out of service while
- * its file is missing is told no more than the state of the change.
+ * Files must be there, and be what they should, when a resource names them: a model's tokenizer, the
+ * authorities that a backend's certificate is checked by. Later they may go: then prompts are counted by
+ * what was read last, or what changes is not in force until they are back. A backend that goes on naming
+ * its file is not refused for it, whatever else of it changes, since somebody may have to take it out of
+ * service just then; and the same resource sent once more changes nothing and is not refused.
  */
 static bool check_files(struct ask *a, const struct capacity *old, const struct capacity *c) {
     const struct arm_outside *o = &a->req->outside;
@@ -196,6 +197,8 @@ static bool check_files(struct ask *a, const struct capacity *old, const struct 
         !json_get(a->body, STR("properties"), &properties))
         return true;
     struct str path = file_of(c->row.type, properties);
+    if (path.n && memchr(path.p, '\0', path.n)) /* the check would take a part of it for all */
+        return ask_fault(a, FAULT_INVALID_PROPERTIES, target, "%s must not hold U+0000.", target);
     if (path.n == 0 || is_file_kept(a, old, path) || check(o->arg, path, &why) == ST_OK)
         return true;
     return ask_fault(a, FAULT_INVALID_PROPERTIES, target, "%s cannot be used: %s: %s", target,

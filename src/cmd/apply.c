@@ -19,7 +19,8 @@ enum outcome {
     IS_SAME,
     IS_NEW,
     IS_CHANGED,
-    IS_REFUSED,
+    IS_REFUSED,   /* and from here on: not as it is wanted */
+    IS_UNKNOWN,   /* it was sent, and no answer came */
     IS_NOT_TRIED, /* since what it lies in was refused, or the server no longer answers */
     OUTCOME_COUNT,
 };
@@ -111,11 +112,12 @@ static void say(const struct apply *a, const struct wanted *w) {
     static const struct {
         const char *sign, *colour;
     } shown[OUTCOME_COUNT] = {
-        [IS_SAME] = {"=", "\033[2m"},       [IS_NEW] = {"+", "\033[32m"},
-        [IS_CHANGED] = {"~", "\033[33m"},   [IS_REFUSED] = {"!", "\033[31m"},
-        [IS_NOT_TRIED] = {"!", "\033[31m"},
+        [IS_SAME] = {"=", "\033[2m"},     [IS_NEW] = {"+", "\033[32m"},
+        [IS_CHANGED] = {"~", "\033[33m"}, [IS_REFUSED] = {"!", "\033[31m"},
+        [IS_UNKNOWN] = {"?", "\033[31m"}, [IS_NOT_TRIED] = {"!", "\033[31m"},
     };
     const char *more = w->outcome == IS_REFUSED     ? ": refused"
+                       : w->outcome == IS_UNKNOWN   ? ": sent, and no answer came"
                        : w->outcome == IS_NOT_TRIED ? ": not tried"
                                                     : "";
     if (a->is_terminal)
@@ -133,8 +135,9 @@ static enum status ask(struct apply *a, const char *method, struct str target, s
     return st;
 }
 
+/* `refusal` becomes IS_UNKNOWN where it was sent and nobody knows what became of it. */
 static enum status put(struct apply *a, const struct wanted *w, struct str target,
-                       struct problem *why) {
+                       enum outcome *refusal, struct problem *why) {
     struct remote_answer answer;
     if (a->is_dry)
         return ST_OK;
@@ -143,6 +146,8 @@ static enum status put(struct apply *a, const struct wanted *w, struct str targe
         st = remote_refusal(&answer, str_of(w->id), why);
     if (st == ST_OK)
         st = remote_wait(a->remote, &answer, why);
+    if (st != ST_OK && st != ST_BAD_REQUEST) /* which is what refusals are */
+        *refusal = IS_UNKNOWN;
     remote_answer_destroy(&answer);
     return st;
 }
@@ -169,11 +174,13 @@ static enum status send_one(struct apply *a, struct wanted *w, struct buf *diffe
                             struct problem *why) {
     struct buf target;
     struct remote_answer found;
-    enum outcome done = IS_NEW;
+    enum outcome done = IS_NEW, refusal = IS_REFUSED;
     buf_init(&target, 8 << 10);
     buf_str(&target, str_of(w->id));
     buf_lit(&target, API_VERSION);
     enum status st = ask(a, "GET", buf_view(&target), STR(""), &found, why);
+    if (a->is_gone)
+        refusal = IS_NOT_TRIED;
     if (st == ST_OK && found.status == 200) {
         st = compare(a, w, &found, differences, why);
         done = differences->len ? IS_CHANGED : IS_SAME;
@@ -181,10 +188,10 @@ static enum status send_one(struct apply *a, struct wanted *w, struct buf *diffe
         st = remote_refusal(&found, str_of(w->id), why);
     }
     if (st == ST_OK && done != IS_SAME)
-        st = put(a, w, buf_view(&target), why);
+        st = put(a, w, buf_view(&target), &refusal, why);
     remote_answer_destroy(&found);
     buf_destroy(&target);
-    w->outcome = st == ST_OK ? done : IS_REFUSED;
+    w->outcome = st == ST_OK ? done : refusal;
     return st;
 }
 
@@ -195,7 +202,7 @@ static enum status send_one(struct apply *a, struct wanted *w, struct buf *diffe
 static const struct wanted *find_obstacle(const struct apply *a, const struct wanted *w) {
     for (const struct wanted *o = a->items; o < w; o++) {
         struct str id = str_of(w->id), above = str_of(o->id);
-        if ((o->outcome == IS_REFUSED || o->outcome == IS_NOT_TRIED) && str_istarts(id, above) &&
+        if (o->outcome >= IS_REFUSED && str_istarts(id, above) &&
             str_starts(str_skip(id, above.n), STR("/")))
             return o;
     }
@@ -237,9 +244,10 @@ static bool apply_all(struct apply *a) {
         n[a->items[i].outcome]++;
     }
     printf("%d new, %d changed, %d as wanted", n[IS_NEW], n[IS_CHANGED], n[IS_SAME]);
-    bool is_done = n[IS_REFUSED] + n[IS_NOT_TRIED] == 0;
+    bool is_done = n[IS_REFUSED] + n[IS_UNKNOWN] + n[IS_NOT_TRIED] == 0;
     if (!is_done)
-        printf(", %d refused, %d not tried", n[IS_REFUSED], n[IS_NOT_TRIED]);
+        printf(", %d refused, %d without an answer, %d not tried", n[IS_REFUSED], n[IS_UNKNOWN],
+               n[IS_NOT_TRIED]);
     printf("%s\n", a->is_dry ? " (nothing was done)" : "");
     return is_done;
 }
@@ -278,16 +286,18 @@ int cmd_apply(int argc, char **argv) {
         if (strcmp(argv[i], "-f") == 0)
             argv[i] = long_form;
     }
-    int n = options_parse(rows,
-                          "usage: weir apply -f PATH [OPTIONS]\n\n"
-                          "Sends resource files to a running server: + is new, ~ changes, = is as "
-                          "wanted already.\nNothing is deleted. The same files applied again "
-                          "change nothing.\n\n"
-                          "Files and secrets are read before anything is sent. A resource that the "
-                          "server refuses\nis marked with !, and its reason is on standard error; "
-                          "those that lie in it by their\nids are not tried, all others are. The "
-                          "last line counts them; the exit status is 0\nwhen none was refused.\n",
-                          argc, argv);
+    int n =
+        options_parse(rows,
+                      "usage: weir apply -f PATH [OPTIONS]\n\n"
+                      "Sends resource files to a running server: + is new, ~ changes, = is as "
+                      "wanted already.\nNothing is deleted. The same files applied again "
+                      "change nothing.\n\n"
+                      "Files and secrets are read before anything is sent. A resource that the "
+                      "server refuses\nis marked with !, and its reason is on standard error; "
+                      "those that lie in it by their\nids are not tried, all others are. Of one "
+                      "marked with ? no answer came: it may have\nbeen done. The last line "
+                      "counts them; the exit status is 0 when all was done.\n",
+                      argc, argv);
     if (n < 0)
         return options_exit(n);
     if (!file[0] && n == 1)

@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { SAVE_MS = 1000, HOUSEKEEP_MS = 3600000 };
+enum { SAVE_MS = 1000, HOUSEKEEP_MS = 3600000, FEW_CONNECTIONS = 1000 };
 
 static void on_control_stopped(void *arg);
 
@@ -255,6 +255,9 @@ static int64_t most_connections(const struct settings *s, int n_loops) {
         return s->max_connections;
     int64_t most = i64_max(n_loops, (files - fixed) / 2);
     most = i64_min(most, s->max_connections);
+    /* What nobody asked for is missed only when little is left. */
+    if (s->max_connections == SETTINGS_CONNECTIONS && most >= FEW_CONNECTIONS)
+        return most;
     fprintf(stderr,
             "weir: warning: only %lld files may be open at once, so only %lld client connections "
             "instead of %lld (max-connections), which with one to a backend for each need %lld "

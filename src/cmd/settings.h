@@ -4,6 +4,9 @@
 
 #include "cmd/cmd.h"
 
+/* Client connections, unless the operator says otherwise. */
+enum { SETTINGS_CONNECTIONS = 20000 };
+
 struct settings {
     const char *config, *listen, *tls_listen, *tls_cert, *tls_key, *ops_listen;
     const char *resources, *data_dir, *access_log;

@@ -38,8 +38,8 @@ struct control_host {
     /* On a thread of the pool, one at a time, or before control_start: whether a model may name
      * this tokenizer.json (struct arm_outside). NULL: any. */
     enum status (*tokenizer)(void *arg, struct str path, struct problem *why);
-    /* A file that was found good is what models of this path count by until as many have said so. Any
-     * thread, and quick. NULL: nobody minds. */
+    /* Called once for each file that was found good, when its change has been answered: until then models
+     * of this path count by what was found good. Any thread, and quick. NULL: nobody minds. */
     void (*tokenizer_done)(void *arg, struct str path);
     void *arg;
 };

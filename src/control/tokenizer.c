@@ -2,8 +2,9 @@
 #include "control/control_private.h"
 
 /*
- * A change that came whole is made, whether its client stays for the answer or leaves while the file is
- * read: as all other changes are, which nobody can take back either by leaving.
+ * A change whose file is being read is made, whether its client stays for the answer or leaves: as all
+ * other changes are, which nobody can take back by leaving. One that still waits its turn when the process
+ * ends is not.
  */
 
 static void let_go(struct control *c, struct str path) {

@@ -75,6 +75,11 @@ struct prompt_lookups {
 };
 struct prompt_lookups prompt_counters_lookups(const struct prompt_counters *c);
 
+/* What stands around texts, where somebody knows better than the rules; -1 where nobody does. */
+struct prompt_framing {
+    int64_t per_message, per_name, per_reply;
+};
+
 /*
  * The tally of one prompt, whose parts are added in the order in which the model is given them. Text
  * is counted exactly when its vocabulary is known, else estimated (estimate.h). So that a loop's other
@@ -84,11 +89,6 @@ struct prompt_lookups prompt_counters_lookups(const struct prompt_counters *c);
  * With marks, prompt_marks can tell afterwards which beginnings the prompt has. One tally at a time
  * uses the counters: the next prompt_begin with them ends it.
  */
-/* What stands around texts, where somebody knows better than the rules; -1 where nobody does. */
-struct prompt_framing {
-    int64_t per_message, per_name, per_reply;
-};
-
 struct prompt_how {
     size_t budget; /* bytes; PROMPT_BUDGET if in doubt */
     bool with_marks;

@@ -454,7 +454,7 @@ describe('weir apply', () => {
         assert.equal(first.code, 1);
         assert.deepEqual(first.stdout.trim().split('\n').map((l) => l.trim()), [
             `! ${bad}: refused`, `+ ${good}`, `+ ${account('badly')}`, `! ${bad}/deployments/d: not tried`,
-            `! ${good}/deployments/d: refused`, `+ ${good}/deployments/e`, '3 new, 0 changed, 0 as wanted, 2 refused, 1 not tried',
+            `! ${good}/deployments/d: refused`, `+ ${good}/deployments/e`, '3 new, 0 changed, 0 as wanted, 2 refused, 0 without an answer, 1 not tried',
         ]);
         assert.match(first.stderr, /several\.json:\/0: InvalidResourceProperties.*kind[^]*several\.json:\/4: InvalidCapacity/);
         assert.equal((await c.get(`${good}/deployments/e`)).json().sku.capacity, 50);
