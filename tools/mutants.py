@@ -18,6 +18,7 @@ import tempfile
 
 TOP = pathlib.Path(__file__).resolve().parent.parent
 ROOMS = ["admit", "balance"]
+REPLAYED = ["sizing/sizing.c", "tokens/prefix.c"]  # which no fault touches, but traces do
 CC = shlex.split(os.environ.get("CC", "cc"))
 FLAGS = ["-std=c17", "-D_GNU_SOURCE", "-O1", "-w", f"-I{TOP / 'src'}", f"-I{TOP / 'tests'}"]
 SECONDS = 20  # a fault may also make a loop endless
@@ -158,7 +159,8 @@ class Bench:
         self.base = [self.object(p) for p in sorted((TOP / "src" / "base").glob("*.c"))]
         self.traces = sorted(str(p) for p in (TOP / "tests" / "traces").glob("*.jsonl"))
         tests = TOP / "tests"
-        self.programs = {"replay": [self.object(tests / "replay" / "replay.c"), self.object(tests / "support" / "jsonl.c")]}
+        sources = (tests / "replay" / "replay.c", tests / "support" / "jsonl.c", *(TOP / "src" / p for p in REPLAYED))
+        self.programs = {"replay": [self.object(p) for p in sources]}
         for room in ROOMS:
             for p in sorted((tests / "unit" / room).glob("*_test.c")):
                 self.programs[f"{room}/{p.stem}"] = [self.object(p)]
