@@ -1,6 +1,6 @@
 -- wrk sends the requests of a file in turn: each a line with its length and then its bytes.
--- wrk -s requests.lua URL -- FILE; prints one JSON line when done. Eight # in a request become a number that no
--- other request has had, so that nothing is known of its text.
+-- wrk -s requests.lua URL -- FILE [FIRST]; prints one JSON line when done. Eight # in a request become a number,
+-- FIRST and those behind it: as long as no other run had them, nothing is known of the request's text.
 local requests, ends, n, i, count = {}, {}, 0, 0, 0
 
 function init(args)
@@ -17,13 +17,14 @@ function init(args)
         end
     end
     file:close()
+    count = tonumber(args[2] or 0)
 end
 
 function request()
     i = i % n + 1
     if not ends[i] then return requests[i] end
     count = count + 1
-    return requests[i] .. string.format("%08d", count) .. ends[i]
+    return requests[i] .. string.format("%08d", count % 100000000) .. ends[i]
 end
 
 function done(summary, latency, _)

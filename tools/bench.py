@@ -79,6 +79,7 @@ WORDS = ("weir water level river gate flow capacity token stream model answer qu
 
 
 FRESH = "########"  # bench/requests.lua puts another number there in each request
+FRESH_A_RUN = 500_000  # numbers that a run may use up
 
 
 def make_body(rng, size, name, is_stream, max_tokens, is_fresh=False):
@@ -339,7 +340,7 @@ class Bench:
         self.haproxy = shutil.which("haproxy", path=os.environ["PATH"] + ":/usr/sbin")
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="weir-bench-"))
         self.seconds, self.pairs, self.is_quick = args.seconds, args.pairs, args.quick
-        self.rows, self.items = [], {}
+        self.rows, self.items, self.n_runs = [], {}, 0
 
     # Every row that a bar stands over: shown, and written to the JSON.
     def row(self, item, what, value, unit, bar=None, low=None, high=None, note="", is_least=False):
@@ -375,8 +376,10 @@ class Bench:
         return json.loads(lines[-1])
 
     def wrk(self, port, requests, seconds):
+        self.n_runs += 1
         r = self.load(["wrk", "-t", 1, "-c", 64, "-d", f"{seconds}s",
-                       "-s", TOP / "bench" / "requests.lua", f"http://127.0.0.1:{port}", "--", requests])
+                       "-s", TOP / "bench" / "requests.lua", f"http://127.0.0.1:{port}", "--", requests,
+                       self.n_runs * FRESH_A_RUN])
         if r["not_2xx"] or r["failed"] or not r["requests"]:
             sys.exit(f"bench: failed requests: {r}")
         return r
