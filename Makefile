@@ -34,7 +34,7 @@ test-az: ## Run the Azure CLI against a control plane (installs the newest, or D
 	ninja -C $(BUILD) weir
 	WEIR_AZ=$$(tools/az.sh) WEIR_BIN=$(BUILD)/weir $$(tools/node.sh) --test --test-timeout=300000 tests/az/*.test.mjs
 
-check: ## Everything that CI runs: tests, format, lint, rooms, pure, sanitizers, fuzzing
+check: ## Everything that CI runs: tests, rooms, pure, mutants, format, lint, sanitizers, fuzzing
 	@bash .ci/run
 
 asan: configure-asan ## Build with ASan and UBSan, by clang; run every test, and a short soak
