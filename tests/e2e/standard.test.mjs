@@ -163,7 +163,14 @@ describe('tokens a minute', () => {
         const fits = await call('strict', '', { max_tokens: 4900 });
         assert.equal(fits.status, 200);
         assert.ok(limits(fits)[1] > 0);
-        assert.equal((await call('alone', '', { max_tokens: 5000 })).status, 200);
+        // Its minute is another one, and any call made to look at it would no longer leave it alone.
+        for (;;) {
+            const large = await call('alone', '', { max_tokens: 5000 });
+            assert.equal(large.status, 200);
+            const seconds = Number(large.headers['x-ratelimit-reset-tokens']);
+            if (seconds > 10) break;
+            await delay(seconds * 1000 + 1);
+        }
         assertRefused(await call('alone', ''), 'token');
     });
 
@@ -179,19 +186,24 @@ describe('tokens a minute', () => {
     });
 
     test('a refused call is not counted', async () => {
-        await roomInMinute('reach');
-        await spend('reach');
-        const before = await gateway.debug('reach');
-        const requests = [];
-        for (let i = 0; i < 5; i++) {
-            const answer = await call('reach', '');
-            assertRefused(answer, 'token');
-            requests.push(limits(answer)[3]);
+        for (let isOneWindow = false; !isOneWindow;) {
+            await roomInMinute('reach');
+            await spend('reach');
+            const before = await gateway.debug('reach');
+            const requests = [], resets = [];
+            for (let i = 0; i < 5; i++) {
+                const answer = await call('reach', '');
+                assertRefused(answer, 'token');
+                requests.push(limits(answer)[3]);
+                resets.push(Number(answer.headers['x-ratelimit-reset-requests']));
+            }
+            const after = await gateway.debug('reach');
+            assert.equal(after.refused - before.refused, 5);
+            assert.equal(after.admitted, before.admitted);
+            // The end of a window of calls takes what was left of it away, so what remains is told by one window alone.
+            isOneWindow = resets.at(-1) <= resets[0];
+            if (isOneWindow) assert.ok(requests.at(-1) >= requests[0], `${requests}`);
         }
-        const after = await gateway.debug('reach');
-        assert.equal(after.refused - before.refused, 5);
-        assert.equal(after.admitted, before.admitted);
-        assert.ok(requests.at(-1) >= requests[0], `${requests}`);
     });
 });
 
@@ -212,11 +224,12 @@ describe('calls a minute', () => {
     test('a deployment of 1,200 takes 20 a second', async () => {
         for (let attempt = 1; ; attempt++) {
             const start = performance.now();
-            const answers = await Promise.all(Array.from({ length: 60 }, () => call('fast', '')));
+            const answers = await Promise.all(Array.from({ length: 60 * attempt }, () => call('fast', '')));
             const seconds = (performance.now() - start) / 1000;
             const admitted = answers.filter((a) => a.status === 200).length;
             const refused = answers.find((a) => a.status === 429);
-            if (!refused && attempt < 5) continue; // the machine was slow
+            if (!refused && attempt < 10) continue; // the machine was slow
+            assert.ok(refused, `none of ${answers.length} in ${seconds} s was refused`);
             assertRefused(refused, 'call');
             assert.ok(Number(refused.headers['retry-after-ms']) <= 1000);
             // At most one window begins beside those that fit in the time taken.
