@@ -9,7 +9,7 @@ import tls from 'node:tls';
 import {
     account, ask, callWith, deploymentBody, makeCertificate, operatorsResources, spawnControl, spawnWithAccount, subscription, tokenOf, v,
 } from './control_support.mjs';
-import { readLines, resourceSet, runWeir, spawnGateway, spawnSimulator, tempFolder, until as waitFor } from './support.mjs';
+import { freePort, readLines, resourceSet, runWeir, spawnGateway, spawnSimulator, tempFolder, until as waitFor } from './support.mjs';
 
 // A busy machine takes its time.
 const until = (fn, ms = 30000) => waitFor(fn, ms);
@@ -133,7 +133,9 @@ const published = async (c) => (await ask({ control: c.control }, 'GET', '/adfs/
 
 test('the key of tokens is replaced on demand; tokens by the one before it stay good, over a restart too', async (t) => {
     const folder = tempFolder();
-    const first = await spawnWithAccount(t, { folder });
+    // The address is the audience of tokens, so the second one needs it too: a port that nobody else is given meanwhile.
+    const args = ['--control-listen', `127.0.0.1:${await freePort()}`];
+    const first = await spawnWithAccount(t, { folder, args });
     const c = { ...first };
     assert.equal((await c.put(`${account('acct')}/deployments/d`, deploymentBody(50))).status, 201);
     const before = c.token;
@@ -164,8 +166,7 @@ test('the key of tokens is replaced on demand; tokens by the one before it stay 
 
     c.gateway.signal('SIGKILL');
     await c.gateway.ended;
-    const port = new URL(c.control.controlEndpoint).port; // the audience of tokens
-    const again = await spawnControl(t, { folder, args: ['--control-listen', `127.0.0.1:${port}`] });
+    const again = await spawnControl(t, { folder, args });
     assert.equal((await published(again)).length, nPublished);
     assert.equal((await ask({ ...again, token: before }, 'GET', account('acct') + v)).status, 200);
 });
