@@ -179,8 +179,9 @@ describe('the https listener', () => {
         waiting.on('close', () => (isClosed = true));
         await until(() => isClosed);
         await until(async () => (await brief.metric('weir_client_connections')) === 0);
-        assert.equal((await chatCall(brief, good)).status, 200);
-        assert.equal((await callOver({}, brief.tlsUrl)).answer.status, 200);
+        // More than once: a busy machine may take longer over a handshake or a head than is allowed here.
+        await until(async () => (await chatCall(brief, good).catch(() => null))?.status === 200);
+        await until(async () => (await callOver({}, brief.tlsUrl).catch(() => null))?.answer?.status === 200);
     });
 
     test('does not renegotiate', async () => {
