@@ -327,32 +327,40 @@ describe('money', () => {
     };
 
     test('retry-after-ms is true: every refusal names the same moment, and no call is admitted before it', async () => {
-        await fill('small');
-        const connection = rawConnection(gateway.url);
-        const bytes = requestBytes(chatTarget('small'), { messages: [{ role: 'user', content: 'x' }], max_tokens: 1 });
-        let earliest = -Infinity, latest = Infinity, refused = 0, lastRefusal = -Infinity, admitted;
-        for (;;) {
-            const sent = performance.now();
-            connection.write(bytes);
-            const answer = await connection.response();
-            const received = performance.now();
-            if (answer.status === 200) {
-                admitted = received;
-                break;
+        // Once more where the machine was too slow to ask often before there was room; what was said holds each time.
+        for (let attempt = 1, refused = 0; refused <= 20; attempt++) {
+            assert.ok(attempt <= 10, `${refused} refusals`);
+            refused = 0;
+            await until(async () => {
+                const { levelMt, depthMt } = await gateway.debug('small');
+                return levelMt < depthMt;
+            });
+            await fill('small');
+            const connection = rawConnection(gateway.url);
+            const bytes = requestBytes(chatTarget('small'), { messages: [{ role: 'user', content: 'x' }], max_tokens: 1 });
+            let earliest = -Infinity, latest = Infinity, lastRefusal = -Infinity, admitted;
+            for (;;) {
+                const sent = performance.now();
+                connection.write(bytes);
+                const answer = await connection.response();
+                const received = performance.now();
+                if (answer.status === 200) {
+                    admitted = received;
+                    break;
+                }
+                assert.equal(answer.status, 429);
+                const wait = Number(answer.headers['retry-after-ms']);
+                // The server read its clock between the two; the wait is rounded up to whole ms.
+                earliest = Math.max(earliest, sent + wait - 1);
+                latest = Math.min(latest, received + wait);
+                lastRefusal = sent;
+                refused++;
             }
-            assert.equal(answer.status, 429);
-            const wait = Number(answer.headers['retry-after-ms']);
-            // The server read its clock between the two; the wait is rounded up to whole ms.
-            earliest = Math.max(earliest, sent + wait - 1);
-            latest = Math.min(latest, received + wait);
-            lastRefusal = sent;
-            refused++;
+            connection.destroy();
+            assert.ok(earliest <= latest, `refusals disagree: not before ${earliest}, not after ${latest}`);
+            assert.ok(lastRefusal <= latest, `refused at ${lastRefusal}, though there was room from ${latest} on`);
+            assert.ok(admitted >= earliest, `admitted at ${admitted}, though there was no room until ${earliest}`);
         }
-        connection.destroy();
-        assert.ok(refused > 20, `${refused} refusals`);
-        assert.ok(earliest <= latest, `refusals disagree: not before ${earliest}, not after ${latest}`);
-        assert.ok(lastRefusal <= latest, `refused at ${lastRefusal}, though there was room from ${latest} on`);
-        assert.ok(admitted >= earliest, `admitted at ${admitted}, though there was no room until ${earliest}`);
     });
 
     for (const [name, sdk] of [['7', newest], ['4', v4]]) {
