@@ -462,9 +462,9 @@ describe('levels', () => {
             const first = await spawnGateway(t, { folder, resources: resourceSet([sim.url]) });
             const earliest = performance.now();
             const before = await work(first);
-            const at = performance.now(); // somewhere between the two the level was read
+            const at = performance.now(), wallAt = Date.now(); // somewhere between the two the level was read
             assert.ok(before.levelMt > 20e6);
-            if (signal === 'SIGKILL') await until(() => savedLevel(folder, at)); // levels are saved every second
+            if (signal === 'SIGKILL') await until(() => savedSince(folder, wallAt)); // levels are saved every second
             first.signal(signal);
             await first.ended;
             const second = await spawnGateway(t, { folder, resources: resourceSet([sim.url]) });
@@ -478,15 +478,8 @@ describe('levels', () => {
         });
     }
 
-    // Whether the file was written since `at`.
-    function savedLevel(folder, at) {
-        try {
-            const age = Date.now() - statSync(path.join(folder, 'data', 'levels.jsonl')).mtimeMs;
-            return age < performance.now() - at;
-        } catch {
-            return false;
-        }
-    }
+    // Whether the file has levels of a later moment; they are written some time after that.
+    const savedSince = (folder, wallMs) => readLines(path.join(folder, 'data', 'levels.jsonl')).at(-1)?.savedAtUs / 1000 > wallMs;
 
     test('of a new deployment begin empty; one whose record is lost begins half full', async (t) => {
         const sim = await spawnSimulator(t, '--profile', 'instant');
