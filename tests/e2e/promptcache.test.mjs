@@ -168,8 +168,17 @@ test('long prompts are counted on another thread, to the token, and whoever leav
     for (const l of after) assert.ok(['ok', 'bad_json', 'client_gone', 'deployment_full'].includes(l.outcome), l.outcome);
     await until(async () => await gateway.metric('weir_calls_in_flight') === 0);
     // A stop while prompts are being counted.
-    const last = Array.from({ length: 6 }, (_, i) => chatCall(gateway, { messages: user(`${200 + i} ${prose(200000, i)}`), max_tokens: 1 }).then((r) => r.status, () => 0));
-    await until(async () => await gateway.metric('weir_calls_in_flight') >= 2);
+    const last = [];
+    const ask = () => {
+        const i = last.length;
+        last.push(chatCall(gateway, { messages: user(`${200 + i} ${prose(200000, i)}`), max_tokens: 1 }).then((r) => r.status, () => 0));
+    };
+    while (last.length < 6) ask();
+    await until(async () => {
+        if (await gateway.metric('weir_calls_in_flight') >= 2) return true;
+        ask(); // those before it may have ended between two looks
+        return false;
+    });
     const end = await gateway.stop(60000);
     assert.deepEqual(end, { code: 0, signal: null }, gateway.stderr());
     await Promise.all(last);
