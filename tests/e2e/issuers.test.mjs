@@ -220,11 +220,13 @@ describe('an outside issuer', () => {
         await until(async () => (await manage(own, slow.token({ oid: guid }))).status === 200);
         const held = [];
         let nRefused = 0, isGivenUp = false;
+        const begun = performance.now();
         slow.answer = (q, a) => held.push(a.on('close', () => { isGivenUp = true; }));
         const all = Array.from({ length: 100 }, (_, i) => manage(own, slow.token({ oid: guid }, { header: { kid: `k${i}` } }))
             .then((a) => { nRefused += a.status === 401; }));
         await until(() => nRefused >= 36);
-        if (!isGivenUp) assert.equal(nRefused, 36); // else the machine took longer than the fetch may
+        // Else the machine took longer than the fetch may, which is 10 s; what it refused then may be read before its close.
+        if (!isGivenUp && performance.now() - begun < 9000) assert.equal(nRefused, 36);
         slow.answer = null;
         held.forEach((a) => a.destroy());
         await Promise.all(all);
