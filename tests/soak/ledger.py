@@ -132,6 +132,11 @@ class Books:
             i -= 1
         return found
 
+    def terms_between(self, run, name, asked, got):
+        """The same of any moment between two."""
+        changes = [at for c in self.by_run[run] for at in c[:2] if asked < at < got]
+        return set().union(*(self.terms(run, name, at) for at in [asked, *changes, got]))
+
     def all_terms(self, run, name):
         return {terms_of(c[3][name]) for c in self.configs if c[2] == run and name in c[3]}
 
@@ -418,7 +423,7 @@ def samples_hold_together(b):
             if d["servedMt"] < served.get(key, 0):
                 yield f"{name}: served fell from {served[key]} to {d['servedMt']}"
             served[key] = d["servedMt"]
-            if not any((d["rateMtPerMinute"], d["depthMt"]) in b.terms(s["run"], name, at) for at in (s["asked"], s["got"])):
+            if (d["rateMtPerMinute"], d["depthMt"]) not in b.terms_between(s["run"], name, s["asked"], s["got"]):
                 yield f"{name}: rate {d['rateMtPerMinute']} and depth {d['depthMt']} were not configured then"
     for run, name in {(s["run"], name) for s in b.samples for name in s["deployments"]}:
         own = [l for l in b.lines if l["run"] == run and l.get("deployment") == name and is_provisioned(l) and is_admitted(l)]
