@@ -650,7 +650,7 @@ describe('the command', () => {
         const { hostname, port } = new URL(sim.url);
         const socket = net.connect(Number(port), hostname);
         socket.pause();
-        const text = 'x'.repeat(16 << 20); // more than the kernel takes at once
+        const text = 'x'.repeat(6 << 20); // more than the kernel takes at once, which is 4 MB, and soon read
         const body = JSON.stringify({ model: 'm', messages: [{ role: 'user', content: `[[echo:${text}]]` }] });
         socket.write(`POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
         await until(async () => (await sim.stats()).completed === 1);
