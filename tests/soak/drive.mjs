@@ -375,7 +375,8 @@ export async function drive({ folder, seconds = 60, seed = 1, workers = 12, loop
         note('config.jsonl', { run: n, sent: now(), deployments: state.deployments });
         const g = await spawnGateway(null, {
             resources: resources(state), folder, loops,
-            args: ['--access-log', log, '--drain-grace', '1500ms', '--stall-timeout', '20s'],
+            // The grace is much less than the patience with a silent server: at the end the former cuts off what is left.
+            args: ['--access-log', log, '--drain-grace', '700ms', '--stall-timeout', '20s'],
         });
         note('config.jsonl', { run: n, acting: now(), deployments: state.deployments });
         runs.push({ log, rotated: 0, started: now(), isSanitized });
