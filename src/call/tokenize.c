@@ -2,6 +2,7 @@
 
 #include "tokens/count.h"
 #include "tokens/estimate.h"
+#include "tokens/nfc.h"
 
 /* The newest of the models of this name; NULL when the catalog has none. */
 static const struct model *find_model(const struct catalog *c, struct str name) {
@@ -53,7 +54,7 @@ static enum status answer_text(const struct vocabulary *v, const struct model *m
     }
     struct buf ids;
     struct token_cache *cache = token_cache_new(v);
-    buf_init(&ids, text.n * sizeof(uint32_t));
+    buf_init(&ids, NFC_GROWTH * text.n * sizeof(uint32_t));
     enum status st = token_ids(cache, text, &ids);
     if (st == ST_OK)
         put_answer(out, m, (int64_t)(ids.len / sizeof(uint32_t)), &ids, true);

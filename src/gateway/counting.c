@@ -61,6 +61,7 @@ struct prompt_counters *counting_borrow(struct counting *c) {
 }
 
 void counting_give_back(struct counting *c, struct prompt_counters *counters) {
+    prompt_end(counters);
     pthread_mutex_lock(&c->lock);
     if (c->n_spare < SPARE_MAX) {
         c->spare[c->n_spare++] = counters;

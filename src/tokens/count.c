@@ -1,6 +1,7 @@
 #include "tokens/count.h"
 
 #include "tokens/merge.h"
+#include "tokens/nfc.h"
 #include "tokens/pieces.h"
 #include "tokens/vocabulary_private.h"
 
@@ -414,6 +415,31 @@ static struct match next_added(struct token_cache *c, struct str text, size_t at
     return l->match[1].begin < l->match[0].begin ? l->match[1] : l->match[0];
 }
 
+bool token_is_normal(const struct token_cache *c, struct str text) {
+    return !vocabulary_is_nfc(&c->v) || nfc_is_sure(text);
+}
+
+enum status token_normalize(const struct token_cache *c, struct str text, struct buf *out) {
+    struct match added;
+    for (size_t at = 0; at < text.n; at = added.end) {
+        added = (struct match){text.n, text.n, 0};
+        if (c->v.added_first)
+            added = find_added(&c->v, 0, text.p, at, text.n);
+        TRY(nfc_put(out, (struct str){text.p + at, added.begin - at}));
+        buf_put(out, text.p + added.begin, added.end - added.begin);
+    }
+    return buf_status(out);
+}
+
+/* For the caller to destroy. */
+static struct buf normalized(const struct token_cache *c, struct str text) {
+    struct buf out;
+    buf_init(&out, NFC_GROWTH * text.n);
+    enum status st = token_normalize(c, text, &out);
+    assert(st == ST_OK);
+    return out;
+}
+
 int64_t token_count_cutting(struct token_cache *c, struct str text, size_t budget, size_t *at,
                             struct token_cutter *cutter) {
     size_t from = *at, stop = from + size_min(budget, text.n - from);
@@ -445,10 +471,17 @@ int64_t token_count_some(struct token_cache *c, struct str text, size_t budget, 
 
 int64_t token_count(struct token_cache *c, struct str text) {
     size_t at = 0;
-    return text.n ? token_count_some(c, text, text.n, &at) : 0;
+    if (text.n == 0)
+        return 0;
+    if (LIKELY(token_is_normal(c, text)))
+        return token_count_some(c, text, text.n, &at);
+    struct buf normal = normalized(c, text);
+    int64_t tokens = token_count_some(c, buf_view(&normal), normal.len, &at);
+    buf_destroy(&normal);
+    return tokens;
 }
 
-enum status token_ids(struct token_cache *c, struct str text, struct buf *out) {
+static enum status normal_ids(struct token_cache *c, struct str text, struct buf *out) {
     for (size_t at = 0; at < text.n;) {
         struct match added = next_added(c, text, at);
         TRY(plain_ids(c, text.p + at, text.p + added.begin, out));
@@ -457,4 +490,13 @@ enum status token_ids(struct token_cache *c, struct str text, struct buf *out) {
         at = added.end;
     }
     return buf_status(out);
+}
+
+enum status token_ids(struct token_cache *c, struct str text, struct buf *out) {
+    if (LIKELY(token_is_normal(c, text)))
+        return normal_ids(c, text, out);
+    struct buf normal = normalized(c, text);
+    enum status st = normal_ids(c, buf_view(&normal), out);
+    buf_destroy(&normal);
+    return st;
 }

@@ -27,13 +27,22 @@ const struct vocabulary *token_cache_vocabulary(const struct token_cache *c);
 void token_cache_move(struct token_cache *c, const struct vocabulary *v);
 
 /*
+ * Whether the text is counted as it stands: of a vocabulary that wants Normalization Form C (nfc.h) it is in that
+ * form for certain. If not, token_normalize appends what is to be counted instead, NFC_GROWTH times the text's
+ * length at most: all but added tokens in that form, which are looked for first.
+ */
+bool token_is_normal(const struct token_cache *c, struct str text);
+enum status token_normalize(const struct token_cache *c, struct str text, struct buf *out) MUST_USE;
+
+/*
  * The number of tokens. About 10 ns a word when the cache knows the text's words, linear in the
  * text's length whatever it is; the worst found took 0.5 us a byte.
  */
 int64_t token_count(struct token_cache *c, struct str text);
 
 /*
- * Counting in steps, for texts that would keep an event loop too long: counts a part of the text, of
+ * Counting in steps, for texts that would keep an event loop too long. The text is counted as it stands (see
+ * token_is_normal), a part of
  * about `budget` bytes and at least one piece, from byte *at on, and moves *at behind it. At the end
  * *at is the text's length. A word of more than TOKEN_PIECE_SURE bytes that goes beyond the budget is
  * left: then *at stays before it, and only a larger budget goes on. Words can be divided nowhere.
@@ -55,7 +64,7 @@ int64_t token_count_cutting(struct token_cache *c, struct str text, size_t budge
                             struct token_cutter *cutter);
 
 /* Appends the ids to `out` as uint32_t. ST_TOO_LARGE past its ceiling: 4 bytes for each of the text
- * always suffice. */
+ * always suffice, NFC_GROWTH times as many for vocabularies that want that form. */
 enum status token_ids(struct token_cache *c, struct str text, struct buf *out) MUST_USE;
 
 #endif

@@ -1,7 +1,9 @@
 #include "tokens/prompt.h"
 
+#include "base/arena.h"
 #include "tokens/count.h"
 #include "tokens/estimate.h"
+#include "tokens/nfc.h"
 
 #include <stdlib.h>
 
@@ -122,7 +124,8 @@ struct prompt_counters {
     int n_counters;
     struct prompt_lookups lookups;
     /* Of the prompt at hand. */
-    struct buf parts; /* of struct part */
+    struct buf parts;   /* of struct part */
+    struct arena texts; /* those that had to be normalized, as they are counted */
     struct token_cutter cutter;
 };
 
@@ -137,8 +140,13 @@ struct prompt_counters *prompt_counters_new(const struct vocabulary *o200k,
     c->memory = memory;
     buf_init(&c->parts, PARTS_MAX * sizeof(struct part));
     buf_init(&c->cutter.cuts, CUTS_MAX * sizeof(uint32_t));
+    arena_init(&c->texts, NULL, 0, SIZE_MAX);
     c->cutter.step = PREFIX_STEP;
     return c;
+}
+
+void prompt_end(struct prompt_counters *c) {
+    arena_reset(&c->texts);
 }
 
 void prompt_counters_free(struct prompt_counters *c) {
@@ -148,6 +156,7 @@ void prompt_counters_free(struct prompt_counters *c) {
         token_cache_free(c->counters[i].cache);
     buf_destroy(&c->parts);
     buf_destroy(&c->cutter.cuts);
+    arena_destroy(&c->texts);
     free(c);
 }
 
@@ -204,6 +213,7 @@ void prompt_begin(struct prompt_tally *t, struct prompt_counters *c,
     t->kind = t->counter ? t->counter->identity ^ how->salt : 0;
     buf_clear(&c->parts);
     buf_clear(&c->cutter.cuts);
+    arena_reset(&c->texts);
     c->cutter.missing = PREFIX_FIRST;
 }
 
@@ -267,10 +277,35 @@ static void count_whole(struct prompt_tally *t, struct str text, struct part *pa
     }
 }
 
+/* Replaces the text by what is to be counted. False when that would take too long: nobody knows then what
+ * comes, nor how many tokens it has. */
+static bool make_normal(struct prompt_tally *t, struct str *text) {
+    struct token_cache *cache = t->counter->cache;
+    if (LIKELY(token_is_normal(cache, *text)))
+        return true;
+    if (text->n > t->budget) {
+        t->unknown += (int64_t)text->n;
+        t->is_exact = false;
+        prompt_stop_marks(t);
+        return false;
+    }
+    t->budget -= text->n;
+    struct buf normal;
+    buf_init(&normal, NFC_GROWTH * text->n);
+    enum status st = token_normalize(cache, *text, &normal);
+    assert(st == ST_OK);
+    char *kept = arena_alloc(&t->counters->texts, normal.len);
+    memcpy(kept, normal.p, normal.len);
+    *text = (struct str){kept, normal.len};
+    buf_destroy(&normal);
+    return true;
+}
+
 void prompt_add(struct prompt_tally *t, struct str text) {
-    struct part part = {.kind = PART_TEXT, .text = text};
     pay_for_part(t);
-    if (!t->counter)
+    bool is_normal = !t->counter || make_normal(t, &text);
+    struct part part = {.kind = PART_TEXT, .text = text};
+    if (!t->counter || !is_normal)
         part.tokens = tokens_estimate(text);
     else if (text.n >= WHOLE_MIN)
         count_whole(t, text, &part);

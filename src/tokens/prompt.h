@@ -69,6 +69,9 @@ struct prompt_counters *prompt_counters_new(const struct vocabulary *o200k,
                                             struct text_memory *memory);
 void prompt_counters_free(struct prompt_counters *c); /* accepts NULL */
 
+/* Gives back memory that a prompt's texts took; its tally and marks are no longer asked for. */
+void prompt_end(struct prompt_counters *c);
+
 /* How many texts and places were looked up in the memory, and found. Only rise. */
 struct prompt_lookups {
     int64_t texts, texts_found, places, places_found;
@@ -84,7 +87,8 @@ struct prompt_framing {
  * The tally of one prompt, whose parts are added in the order in which the model is given them. Text
  * is counted exactly when its vocabulary is known, else estimated (estimate.h). So that a loop's other
  * calls need not wait, at most `budget` bytes are counted that are not known; what lies beyond is
- * estimated, and the tally says so.
+ * estimated, and the tally says so. Text that must be brought into another form first (token_is_normal) costs as
+ * much again, known or not.
  *
  * With marks, prompt_marks can tell afterwards which beginnings the prompt has. One tally at a time
  * uses the counters: the next prompt_begin with them ends it.

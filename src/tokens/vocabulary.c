@@ -54,6 +54,10 @@ enum token_pattern vocabulary_pattern(const struct vocabulary *v) {
     return (enum token_pattern)v->head->pattern;
 }
 
+bool vocabulary_is_nfc(const struct vocabulary *v) {
+    return v->head->is_nfc != 0;
+}
+
 enum chat_form vocabulary_chat_form(const struct vocabulary *v) {
     return (enum chat_form)v->head->chat_form;
 }

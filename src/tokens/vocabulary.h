@@ -103,6 +103,7 @@ struct vocabulary_added {
 
 struct vocabulary_source {
     enum token_pattern pattern;
+    bool is_nfc; /* text is brought into Normalization Form C (nfc.h) first */
     const struct str
         *tokens;         /* their bytes, in any order, no two equal; all single bytes among them */
     const uint32_t *ids; /* of each */
@@ -137,6 +138,7 @@ uint32_t vocabulary_id(const struct vocabulary *v, uint32_t rank);
 
 size_t vocabulary_size(const struct vocabulary *v);
 enum token_pattern vocabulary_pattern(const struct vocabulary *v);
+bool vocabulary_is_nfc(const struct vocabulary *v); /* see vocabulary_source */
 
 /*
  * How the models of such a vocabulary are given chats, as far as its added tokens tell: with

@@ -509,6 +509,7 @@ static enum status build_all(struct build *b, struct buf *out, struct problem *w
                                 .pattern = b->parts->pattern,
                                 .n_tokens = b->n_tokens,
                                 .chat_form = chat_form(b->parts),
+                                .is_nfc = b->parts->is_nfc,
                                 .pair_bits = bits_for(10, b->n_tokens)};
     memcpy(h.magic, VOCABULARY_MAGIC, sizeof h.magic);
     size_t pair_bytes = sizeof(uint32_t) << h.pair_bits, seam_bytes = (size_t)1 << (SEAM_BITS - 3);

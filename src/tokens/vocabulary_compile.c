@@ -211,6 +211,7 @@ static enum status compile(struct compile *c, struct buf *out, struct problem *w
     qsort(c->added, s->n_added, sizeof *c->added, by_text);
     struct vocabulary_parts parts = {
         .pattern = s->pattern,
+        .is_nfc = s->is_nfc,
         .tokens = c->ranked,
         .n_tokens = c->n_ranked,
         .halves = c->halves,

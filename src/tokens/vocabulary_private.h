@@ -30,10 +30,11 @@ struct vocabulary_head {
     uint32_t seeds, ids, wholes, whole_slots, whole_field, added[2], added_first, spellings;
     uint32_t n_wholes, whole_bits, n_added[2]; /* log2 of the slots; how many */
     uint32_t chat_form;
+    uint32_t is_nfc;   /* 0 or 1 */
     uint64_t identity; /* hash of all else */
 };
 
-#define VOCABULARY_MAGIC "WEIRVOC4"
+#define VOCABULARY_MAGIC "WEIRVOC5"
 
 /* A token by its text. Those added stand in the order of their bytes. */
 struct spelled {
@@ -46,6 +47,7 @@ enum { SPELLED_TAKES_BEFORE = 1, SPELLED_TAKES_BEHIND = 2 };
 /* What vocabulary_build.c makes a block of. Ranks are the order of `tokens`. */
 struct vocabulary_parts {
     enum token_pattern pattern;
+    bool is_nfc;
     const struct str *tokens;
     size_t n_tokens;
     const uint64_t

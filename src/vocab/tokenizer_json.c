@@ -221,19 +221,21 @@ static enum status read_pre_tokenizer(struct reading *r, struct json_value root)
     return ST_OK;
 }
 
-/* --- what is left out --- */
+/* --- what else there may be --- */
 
 // NOLINTNEXTLINE(misc-no-recursion)
-static bool is_known_normalizer(struct json_value v, int depth) {
+static bool read_normalizer(struct json_value v, int depth, bool *is_nfc) {
     struct json_value list, one;
     struct json_iter it;
-    if (json_type(v) == JSON_NULL || has_type(v, STR("NFC")))
+    if (json_type(v) == JSON_NULL)
         return true;
+    if (has_type(v, STR("NFC")))
+        return *is_nfc = true;
     if (depth == 0 || !has_type(v, STR("Sequence")) || !json_get(v, STR("normalizers"), &list))
         return false;
     json_items(&it, list);
     while (json_next(&it, &one)) {
-        if (!is_known_normalizer(one, depth - 1))
+        if (!read_normalizer(one, depth - 1, is_nfc))
             return false;
     }
     return json_type(list) == JSON_ARRAY;
@@ -265,7 +267,7 @@ static enum status check_kind(struct reading *r, struct json_value root, struct 
     static const struct str none[] = {STR_INIT("dropout"), STR_INIT("continuing_subword_prefix"),
                                       STR_INIT("end_of_word_suffix")};
     struct json_value v;
-    if (json_get(root, STR("normalizer"), &v) && !is_known_normalizer(v, 2))
+    if (json_get(root, STR("normalizer"), &v) && !read_normalizer(v, 2, &r->source.is_nfc))
         return refuse(r, STEPS(NAMED("normalizer")),
                       "changes the text before it is counted; only NFC is understood");
     if (json_get(model, STR("type"), &v) && !str_eq(json_str(v), STR("BPE")))

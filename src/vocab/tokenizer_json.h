@@ -13,7 +13,7 @@
  *                   dropout, prefixes and suffixes of words
  *   pre_tokenizer   ByteLevel; or a Sequence of a Split by one of the expressions of vocabulary.h, or of
  *                   Digits one by one, and ByteLevel; without add_prefix_space
- *   normalizer      none, or NFC, which is left out: text that is no NFC is counted as it stands
+ *   normalizer      none, or NFC
  *   added_tokens    all, but for single_word
  *
  * That is GPT-2, Llama 3 and 4, Qwen 2 to 3.5, Mistral Nemo and newer, Phi-4, gpt-oss, StarCoder 2,

@@ -233,6 +233,59 @@ static void counts_by_the_model_s_own_vocabulary(void **state) {
     buf_destroy(&block);
 }
 
+/* The form of a text makes no difference, neither to its tokens nor to its marks; and one that is too long to be
+ * brought into another form at once is estimated, even if it is known. */
+static void counts_in_the_form_that_the_vocabulary_wants(void **state) {
+    (void)state;
+    struct vocabulary_fault fault;
+    struct problem why;
+    struct vocabulary v;
+    struct buf block, texts[2], marks[2];
+    merges_init(&slow);
+    struct vocabulary_source source = {.pattern = PATTERN_QWEN2,
+                                       .is_nfc = true,
+                                       .tokens = slow.tokens,
+                                       .ids = slow.ids,
+                                       .n_tokens = slow.n_tokens};
+    buf_init(&block, 64 << 20);
+    assert_int_equal(vocabulary_compile(&block, &source, &fault, &why), ST_OK);
+    assert_int_equal(vocabulary_open(&v, block.p, block.len, &why), ST_OK);
+    for (int k = 0; k < 2; k++) {
+        buf_init(&texts[k], 1 << 20);
+        buf_init(&marks[k], 1 << 20);
+        for (int i = 0; i < 1000; i++)
+            buf_str(&texts[k], k ? STR("e\u0301 ") : STR("\u00e9 "));
+    }
+    for (int round = 0; round < 4; round++) {
+        int k = round % 2;
+        struct prompt_how how = {.budget = 20000, .custom = &v, .with_marks = true};
+        struct prompt_tally t;
+        const struct siphash_key under = {3, 4};
+        prompt_begin(&t, counters, prompt_rules_find(STR("qwen")), &how);
+        prompt_add(&t, buf_view(&texts[k]));
+        assert_true(t.is_exact);
+        assert_int_equal(t.tokens, 3000); /* bytes, since nothing merges */
+        buf_clear(&marks[k]);
+        prompt_marks(&t, &under, &marks[k]);
+        prompt_end(counters);
+    }
+    assert_true(marks[0].len > 0);
+    assert_true(str_eq(buf_view(&marks[0]), buf_view(&marks[1])));
+
+    struct prompt_how hasty = {.budget = 1000, .custom = &v, .with_marks = true};
+    struct prompt_tally t;
+    prompt_begin(&t, counters, prompt_rules_find(STR("qwen")), &hasty);
+    prompt_add(&t, buf_view(&texts[1]));
+    assert_false(t.is_exact);
+    assert_int_equal(t.tokens, tokens_estimate(buf_view(&texts[1])));
+    assert_true(t.unknown >= (int64_t)texts[1].len);
+    for (int k = 0; k < 2; k++) {
+        buf_destroy(&texts[k]);
+        buf_destroy(&marks[k]);
+    }
+    buf_destroy(&block);
+}
+
 /* More than are remembered at once, each at one place after the other: nothing of one is taken for
  * another's, or looked for where it was. */
 static void tells_own_vocabularies_apart(void **state) {
@@ -499,6 +552,7 @@ int main(void) {
         cmocka_unit_test(knows_texts_again_and_never_wrongly),
         cmocka_unit_test(counts_a_part_of_what_is_too_long),
         cmocka_unit_test(counts_by_the_model_s_own_vocabulary),
+        cmocka_unit_test(counts_in_the_form_that_the_vocabulary_wants),
         cmocka_unit_test(tells_own_vocabularies_apart),
         cmocka_unit_test(marks_tell_how_long_beginnings_are_the_same),
         cmocka_unit_test(what_only_looks_alike_has_no_marks_in_common),
