@@ -41,10 +41,9 @@ enum status token_normalize(const struct token_cache *c, struct str text, struct
 int64_t token_count(struct token_cache *c, struct str text);
 
 /*
- * Counting in steps, for texts that would keep an event loop too long. The text is counted as it stands (see
- * token_is_normal), a part of
- * about `budget` bytes and at least one piece, from byte *at on, and moves *at behind it. At the end
- * *at is the text's length. A word of more than TOKEN_PIECE_SURE bytes that goes beyond the budget is
+ * Counting in steps, for texts that would keep an event loop too long: counts a part of the text, as it stands
+ * (see token_is_normal), of about `budget` bytes and at least one piece, from byte *at on, and moves *at behind it.
+ * At the end *at is the text's length. A word of more than TOKEN_PIECE_SURE bytes that goes beyond the budget is
  * left: then *at stays before it, and only a larger budget goes on. Words can be divided nowhere.
  */
 enum { TOKEN_PIECE_SURE = 8 << 10 };
