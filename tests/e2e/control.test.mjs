@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import https from 'node:https';
+import { connect, createServer } from 'node:net';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -464,6 +465,42 @@ describe('weir apply', () => {
         const second = await run();
         assert.equal(second.code, 0, second.stderr);
         assert.match(second.stdout, /\n3 new, 0 changed, 3 as wanted\n$/);
+    });
+
+    test('says of which request no answer came, and does not try the others', async (t) => {
+        const c = await spawnWithAccount(t);
+        const folder = path.join(c.dataDir, '..');
+        const [file, operator] = [path.join(folder, 'cut.json'), path.join(folder, 'cut-operator.json')];
+        const long = Object.fromEntries(Array.from({ length: 40 }, (_, i) => [`tag${i}`, 'x'.repeat(200)]));
+        writeFileSync(file, JSON.stringify([
+            { id: account('before'), ...accountBody }, { id: account('during'), ...accountBody, tags: long }, { id: account('after'), ...accountBody },
+        ]));
+        // Passes everything on but the answer to the one long request: when that is done, the connection is cut.
+        const given = JSON.parse(readFileSync(path.join(c.dataDir, 'operator.json'), 'utf8'));
+        const server = createServer((client) => {
+            const there = connect(Number(new URL(given.controlEndpoint).port), '127.0.0.1');
+            let asked = 0;
+            for (const [from, to] of [[client, there], [there, client]]) from.on('error', () => {}).on('close', () => to.destroy());
+            client.on('data', (bytes) => {
+                there.write(bytes);
+                if (asked <= 8000 && (asked += bytes.length) > 8000)
+                    until(async () => (await c.get(account('during'))).status === 200).finally(() => client.destroy());
+            });
+            there.on('data', (bytes) => asked > 8000 || client.write(bytes));
+        });
+        await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+        t.after(() => server.close());
+        writeFileSync(operator, JSON.stringify({ ...given, controlEndpoint: `https://127.0.0.1:${server.address().port}` }));
+        const done = await runWeir(['apply', '-f', file, '--operator', operator]);
+        assert.equal(done.code, 1);
+        assert.deepEqual(done.stdout.trim().split('\n').map((l) => l.trim()), [
+            `+ ${account('before')}`, `? ${account('during')}: sent, and no answer came`, `! ${account('after')}: not tried`,
+            '1 new, 0 changed, 0 as wanted, 0 refused, 1 without an answer, 1 not tried',
+        ], done.stderr);
+        assert.equal((await c.get(account('during'))).json().tags.tag39, long.tag39);
+        assert.equal((await c.get(account('after'))).status, 404);
+        const again = await runWeir(['apply', '-f', file, '--data-dir', c.dataDir]);
+        assert.match(again.stdout, /\n1 new, 0 changed, 2 as wanted\n$/, again.stderr);
     });
 
     test('sends the secrets that files and variables hold, and says which cannot be read', async (t) => {
