@@ -14,11 +14,11 @@ CODE_POINTS = 0x110000
 BLOCK = 64
 HANGUL = range(0xAC00, 0xAC00 + 11172)  # made and taken apart by arithmetic
 NOT_SURE, MAY_JOIN = 1, 2
-# Those of later versions that have an order or stand for others (DerivedAge.txt), up to Unicode 14.0; Python of a later
-# version adds scripts that hardly a model has seen.
+# Those of later versions that have an order or stand for others (DerivedAge.txt), up to Unicode 16.0, whatever version Python knows.
 LATER = """7fd 898-89f 8ca-8d3 9fe c3c eba 1715 1abf-1ace 1df6-1dfa a82c 10d24-10d27 10eab-10eac 10f46-10f50 10f82-10f85
-11070 1133b 1145e 11839-1183a 11938 1193d-1193e 11943 119e0 11a34 11a47 11a99 11d42 11d44-11d45 11d97 16ff0-16ff1
-1e130-1e136 1e2ae 1e2ec-1e2ef"""
+11070 d3b-d3c 1133b 1145e 11839-1183a 11938 1193d-1193e 11943 119e0 11a34 11a47 11a99 11d42 11d44-11d45 11d97 16ff0-16ff1
+1e130-1e136 1e2ae 1e2ec-1e2ef 1e08f 1e4ec-1e4ef 10efd-10eff 11f41-11f42 ece 897 10d69-10d6d 105c9 105e4 11383 11385
+1138e 11391 113b8-113d0 113e1-113e2 1612f 16121-16128 16d63-16d6a 1e5ee-1e5ef"""
 
 
 def later():

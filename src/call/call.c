@@ -285,7 +285,8 @@ enum call_action call_submit(struct call *c, const struct call_env *env,
     if (c->is_long)
         return CALL_COUNT;
     enum status st = admission_judge(c, env, &why);
-    c->is_long = st == ST_OK && c->request.tally.unknown > 0;
+    /* That it is too long is only guessed while some of it is not counted. */
+    c->is_long = (st == ST_OK || st == ST_CONTEXT_LENGTH) && c->request.tally.unknown > 0;
     return c->is_long ? CALL_COUNT : admit(c, env, head, st, &why);
 }
 

@@ -416,9 +416,11 @@ static struct match next_added(struct token_cache *c, struct str text, size_t at
 }
 
 bool token_is_normal(const struct token_cache *c, struct str text) {
-    return !vocabulary_is_nfc(&c->v) || nfc_is_sure(text);
+    return !vocabulary_is_nfc(&c->v) || nfc_is(text);
 }
 
+/* What only becomes the text of an added token here is then taken for it (a Kelvin sign for its K), other
+ * than by Hugging Face, which goes on with the parts. */
 enum status token_normalize(const struct token_cache *c, struct str text, struct buf *out) {
     struct match added;
     for (size_t at = 0; at < text.n; at = added.end) {

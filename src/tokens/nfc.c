@@ -2,9 +2,9 @@
  * nfc.c - Normalization Form C.
  *
  * Text falls apart into segments, each of which begins with a starter that is never joined to what stands
- * before it; whatever happens, happens inside of one. Most segments are a single character. Those that may
- * not be in the form are worked over: characters are taken apart, marks between two starters are put in
- * order, and what can be joined is joined (Unicode Standard Annex #15; chapter 3.11 of the standard).
+ * before it; whatever happens, happens inside of one. Most segments are a single character. Those that
+ * may not be in the form are worked over: characters are taken apart, marks between two starters are put
+ * in order, and what can be joined is joined (Unicode Standard Annex #15; chapter 3.11 of the standard).
  */
 #include "tokens/nfc.h"
 
@@ -18,12 +18,13 @@
 enum { STRAY = 0x110000 };
 
 static uint32_t char_at(const unsigned char *p, const unsigned char *end, size_t *n) {
+    static const uint32_t least[] = {[2] = 0x80, [3] = 0x800, [4] = 0x10000};
     uint32_t lead = *p, c;
     *n = 1;
     if (lead < 0x80)
         return lead;
     size_t length = lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
-    if (lead < 0xc0 || (size_t)(end - p) < length)
+    if (lead < 0xc0 || lead >= 0xf8 || (size_t)(end - p) < length)
         return STRAY + lead;
     c = lead & (0x7fu >> length);
     for (size_t i = 1; i < length; i++) {
@@ -31,7 +32,7 @@ static uint32_t char_at(const unsigned char *p, const unsigned char *end, size_t
             return STRAY + lead;
         c = c << 6 | (p[i] & 0x3fu);
     }
-    if (c >= STRAY)
+    if (c >= STRAY || c < least[length])
         return STRAY + lead;
     *n = length;
     return c;
@@ -45,26 +46,22 @@ static bool begins_segment(const struct nfc_char *a) {
     return a->order == 0 && !(a->flags & NFC_NOT_SURE);
 }
 
-static void put_char(struct buf *out, uint32_t c) {
-    if (c >= STRAY)
-        buf_char(out, (char)(c - STRAY));
-    else if (c < 0x80)
-        buf_char(out, (char)c);
-    else if (c < 0x800)
-        buf_put(out, (const char[]){(char)(0xc0 | c >> 6), (char)(0x80 | (c & 63))}, 2);
-    else if (c < 0x10000)
-        buf_put(out,
-                (const char[]){(char)(0xe0 | c >> 12), (char)(0x80 | (c >> 6 & 63)),
-                               (char)(0x80 | (c & 63))},
-                3);
-    else
-        buf_put(out,
-                (const char[]){(char)(0xf0 | c >> 18), (char)(0x80 | (c >> 12 & 63)),
-                               (char)(0x80 | (c >> 6 & 63)), (char)(0x80 | (c & 63))},
-                4);
+enum { BYTES_MAX = 4 };
+
+/* Writes the character's bytes, and gives how many. */
+static size_t write_char(unsigned char *out, uint32_t c) {
+    if (c < 0x80 || c >= STRAY) {
+        out[0] = (unsigned char)(c < STRAY ? c : c - STRAY);
+        return 1;
+    }
+    size_t n = c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
+    for (size_t i = n - 1; i > 0; i--, c >>= 6)
+        out[i] = (unsigned char)(0x80 | (c & 63));
+    out[0] = (unsigned char)((0xf00 >> n & 0xff) | c);
+    return n;
 }
 
-/* --- what is in the form --- */
+/* --- what may not be in the form --- */
 
 /* Whether the eight bytes are. */
 static bool is_ascii(const unsigned char *p) {
@@ -106,11 +103,6 @@ static const unsigned char *find_unsure(const unsigned char *p, const unsigned c
     return end;
 }
 
-bool nfc_is_sure(struct str text) {
-    const unsigned char *p = (const unsigned char *)text.p, *segment;
-    return find_unsure(p, p + text.n, &segment) == p + text.n;
-}
-
 /* --- a segment --- */
 
 /* The syllables of Hangul, of two or three letters (chapter 3.12 of the standard). */
@@ -131,30 +123,48 @@ enum { ORDER_SHIFT = 24 };
 static uint32_t order_of(uint32_t c) {
     return c >> ORDER_SHIFT;
 }
-
-static void put_mark(struct buf *chars, uint32_t c) {
-    uint32_t both = c | (uint32_t)about(c)->order << ORDER_SHIFT;
-    buf_put(chars, &both, sizeof both);
+static uint32_t char_of(uint32_t c) {
+    return c & ((1u << ORDER_SHIFT) - 1);
 }
 
-static void take_apart(struct buf *chars, uint32_t c) {
+/* Nearly all have a letter and a mark or two; those of nonsense have no end. */
+enum { FEW = 64 };
+
+struct segment {
+    uint32_t *chars; /* `few`, or owned */
+    size_t n, max;
+    uint32_t few[FEW];
+};
+
+static void put_part(struct segment *s, uint32_t c) {
+    if (UNLIKELY(s->n == s->max)) {
+        uint32_t *more = xmalloc(2 * s->max * sizeof *more);
+        memcpy(more, s->chars, s->n * sizeof *more);
+        if (s->chars != s->few)
+            free(s->chars);
+        s->chars = more;
+        s->max *= 2;
+    }
+    s->chars[s->n++] = c | (uint32_t)about(c)->order << ORDER_SHIFT;
+}
+
+static void take_apart(struct segment *s, uint32_t c) {
     const struct nfc_char *a = about(c);
     if (c - SYLLABLE < SYLLABLES) {
         uint32_t i = c - SYLLABLE;
-        put_mark(chars, LEADING + i / (VOWELS * TRAILINGS));
-        put_mark(chars, VOWEL + i / TRAILINGS % VOWELS);
+        put_part(s, LEADING + i / (VOWELS * TRAILINGS));
+        put_part(s, VOWEL + i / TRAILINGS % VOWELS);
         if (i % TRAILINGS)
-            put_mark(chars, TRAILING + i % TRAILINGS);
+            put_part(s, TRAILING + i % TRAILINGS);
     } else if (a->n_parts == 0) {
-        put_mark(chars, c);
+        put_part(s, c);
     }
     for (uint32_t i = 0; i < a->n_parts; i++)
-        put_mark(chars, nfc_parts[a->first_part + i]);
+        put_part(s, nfc_parts[a->first_part + i]);
 }
 
 /* Puts n marks in order; those of the same order stay as they stand. */
 static void sort_marks(uint32_t *marks, size_t n) {
-    enum { FEW = 32 };
     if (n <= FEW) {
         for (size_t i = 1; i < n; i++) {
             uint32_t one = marks[i];
@@ -222,7 +232,7 @@ static size_t join_all(uint32_t *chars, size_t n) {
     for (size_t i = 0; i < n; i++) {
         uint32_t c = chars[i], joint;
         if (starter != none && (left == starter + 1 || order_of(chars[left - 1]) < order_of(c)) &&
-            (joint = join(chars[starter], c & ((1u << ORDER_SHIFT) - 1))) != 0) {
+            (joint = join(chars[starter], char_of(c))) != 0) {
             chars[starter] = joint;
             continue;
         }
@@ -233,31 +243,79 @@ static size_t join_all(uint32_t *chars, size_t n) {
     return left;
 }
 
+/* Reads the segment that begins at p, whatever it begins with, and brings it into the form; gives where
+ * the next one begins. */
+static const unsigned char *work_over(struct segment *s, const unsigned char *p,
+                                      const unsigned char *end) {
+    const unsigned char *begin = p;
+    s->chars = s->few;
+    s->max = FEW;
+    s->n = 0;
+    while (p < end) {
+        size_t n;
+        uint32_t c = char_at(p, end, &n);
+        if (p > begin && begins_segment(about(c)))
+            break;
+        take_apart(s, c);
+        p += n;
+    }
+    put_in_order(s->chars, s->n);
+    s->n = join_all(s->chars, s->n);
+    return p;
+}
+
+static void segment_free(struct segment *s) {
+    if (s->chars != s->few)
+        free(s->chars);
+}
+
+/* Whether its characters are just these bytes. */
+static bool is_unchanged(const struct segment *s, const unsigned char *p,
+                         const unsigned char *end) {
+    for (size_t i = 0; i < s->n; i++) {
+        unsigned char bytes[BYTES_MAX];
+        size_t n = write_char(bytes, char_of(s->chars[i]));
+        if ((size_t)(end - p) < n || memcmp(p, bytes, n) != 0)
+            return false;
+        p += n;
+    }
+    return p == end;
+}
+
+/* --- texts --- */
+
+bool nfc_is(struct str text) {
+    if (text.n == 0)
+        return true;
+    const unsigned char *p = (const unsigned char *)text.p, *end = p + text.n, *segment;
+    bool is_so = true;
+    while (is_so && find_unsure(p, end, &segment) < end) {
+        struct segment s UNINITIALIZED;
+        p = work_over(&s, segment, end);
+        is_so = is_unchanged(&s, segment, p);
+        segment_free(&s);
+    }
+    return is_so;
+}
+
 enum status nfc_put(struct buf *out, struct str text) {
+    if (text.n == 0)
+        return ST_OK;
     const unsigned char *p = (const unsigned char *)text.p, *end = p + text.n;
-    struct buf chars;
-    buf_init(&chars, SIZE_MAX);
     while (p < end) {
         const unsigned char *segment, *unsure = find_unsure(p, end, &segment);
         const unsigned char *sure = unsure == end ? end : segment;
         buf_put(out, p, (size_t)(sure - p));
         p = sure;
-        buf_clear(&chars);
-        while (p < end) {
-            size_t n;
-            uint32_t c = char_at(p, end, &n);
-            if (p > sure && begins_segment(about(c)))
-                break;
-            take_apart(&chars, c);
-            p += n;
+        if (p == end)
+            break;
+        struct segment s UNINITIALIZED;
+        p = work_over(&s, sure, end);
+        for (size_t i = 0; i < s.n; i++) {
+            unsigned char bytes[BYTES_MAX];
+            buf_put(out, bytes, write_char(bytes, char_of(s.chars[i])));
         }
-        uint32_t *all = (uint32_t *)(void *)chars.p;
-        size_t n = chars.len / sizeof *all;
-        put_in_order(all, n);
-        n = join_all(all, n);
-        for (size_t i = 0; i < n; i++)
-            put_char(out, all[i] & ((1u << ORDER_SHIFT) - 1));
+        segment_free(&s);
     }
-    buf_destroy(&chars);
     return buf_status(out);
 }

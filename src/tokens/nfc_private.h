@@ -4,8 +4,8 @@
 
 #include "base/base.h"
 
-/* The tables are made while building, by tools/unicode_nfc.py, which says of which version of Unicode. The
- * syllables of Hangul are in none. */
+/* The tables are made while building, by tools/unicode_nfc.py, which says of which version of
+ * Unicode. The syllables of Hangul are in none. */
 
 enum {
     NFC_NOT_SURE = 1, /* a text with it may be no NFC ("NFC_Quick_Check" is no or maybe) */

@@ -95,7 +95,8 @@ enum {
     WHOLE_MIN = 64, /* shorter texts are counted as fast as hashed */
     PARTS_MAX = 1 << 16,
     CUTS_MAX = 1 << 20,
-    BYTES_PER_UNIT = 4, /* where there is no vocabulary (admission spec 4.1) */
+    TEXTS_MAX = 16 << 20, /* bytes of normalized texts that marks are made of */
+    BYTES_PER_UNIT = 4,   /* where there is no vocabulary (admission spec 4.1) */
     KIND_FRAME = 1, /* in the memory's hashes; texts have the identity of their vocabulary there */
     KIND_OPAQUE = 2,
 };
@@ -140,7 +141,7 @@ struct prompt_counters *prompt_counters_new(const struct vocabulary *o200k,
     c->memory = memory;
     buf_init(&c->parts, PARTS_MAX * sizeof(struct part));
     buf_init(&c->cutter.cuts, CUTS_MAX * sizeof(uint32_t));
-    arena_init(&c->texts, NULL, 0, SIZE_MAX);
+    arena_init(&c->texts, NULL, 0, TEXTS_MAX);
     c->cutter.step = PREFIX_STEP;
     return c;
 }
@@ -277,9 +278,9 @@ static void count_whole(struct prompt_tally *t, struct str text, struct part *pa
     }
 }
 
-/* Replaces the text by what is to be counted. False when that would take too long: nobody knows then what
- * comes, nor how many tokens it has. */
-static bool make_normal(struct prompt_tally *t, struct str *text) {
+/* Replaces the text by what is to be counted, in `normal`, where that is another one. False when it
+ * would take too long: nobody knows then what comes, nor how many tokens it has. */
+static bool make_normal(struct prompt_tally *t, struct str *text, struct buf *normal) {
     struct token_cache *cache = t->counter->cache;
     if (LIKELY(token_is_normal(cache, *text)))
         return true;
@@ -290,20 +291,29 @@ static bool make_normal(struct prompt_tally *t, struct str *text) {
         return false;
     }
     t->budget -= text->n;
-    struct buf normal;
-    buf_init(&normal, NFC_GROWTH * text->n);
-    enum status st = token_normalize(cache, *text, &normal);
+    buf_init(normal, NFC_GROWTH * text->n);
+    enum status st = token_normalize(cache, *text, normal);
     assert(st == ST_OK);
-    char *kept = arena_alloc(&t->counters->texts, normal.len);
-    memcpy(kept, normal.p, normal.len);
-    *text = (struct str){kept, normal.len};
-    buf_destroy(&normal);
+    *text = buf_view(normal);
     return true;
 }
 
+/* Marks are made of the text as it was counted, so that is kept until then. */
+static void keep_for_marks(struct prompt_tally *t, struct part *part, const struct buf *normal) {
+    char *kept = normal->p ? arena_alloc(&t->counters->texts, part->text.n) : NULL;
+    if (normal->p && !kept) {
+        prompt_stop_marks(t);
+        return;
+    }
+    if (kept)
+        part->text.p = memcpy(kept, part->text.p, part->text.n);
+    buf_put(&t->counters->parts, part, sizeof *part);
+}
+
 void prompt_add(struct prompt_tally *t, struct str text) {
+    struct buf normal = {0};
     pay_for_part(t);
-    bool is_normal = !t->counter || make_normal(t, &text);
+    bool is_normal = !t->counter || make_normal(t, &text, &normal);
     struct part part = {.kind = PART_TEXT, .text = text};
     if (!t->counter || !is_normal)
         part.tokens = tokens_estimate(text);
@@ -313,7 +323,8 @@ void prompt_add(struct prompt_tally *t, struct str text) {
         t->is_exact = false;
     t->tokens += part.tokens;
     if (is_marked(t) && text.n)
-        buf_put(&t->counters->parts, &part, sizeof part);
+        keep_for_marks(t, &part, &normal);
+    buf_destroy(&normal);
 }
 
 static void add_opaque(struct prompt_tally *t, int64_t tokens, struct text_hash hash) {

@@ -69,7 +69,7 @@ struct prompt_counters *prompt_counters_new(const struct vocabulary *o200k,
                                             struct text_memory *memory);
 void prompt_counters_free(struct prompt_counters *c); /* accepts NULL */
 
-/* Gives back memory that a prompt's texts took; its tally and marks are no longer asked for. */
+/* Gives back memory that a prompt's texts took: no more are added, and its marks are made. */
 void prompt_end(struct prompt_counters *c);
 
 /* How many texts and places were looked up in the memory, and found. Only rise. */

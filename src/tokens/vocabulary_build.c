@@ -508,7 +508,7 @@ static enum status build_all(struct build *b, struct buf *out, struct problem *w
     struct vocabulary_head h = {.byte_order = 0x01020304,
                                 .pattern = b->parts->pattern,
                                 .n_tokens = b->n_tokens,
-                                .chat_form = chat_form(b->parts),
+                                .chat_form = (uint16_t)chat_form(b->parts),
                                 .is_nfc = b->parts->is_nfc,
                                 .pair_bits = bits_for(10, b->n_tokens)};
     memcpy(h.magic, VOCABULARY_MAGIC, sizeof h.magic);

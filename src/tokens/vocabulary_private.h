@@ -29,9 +29,8 @@ struct vocabulary_head {
     /* 0 for what there is none of. */
     uint32_t seeds, ids, wholes, whole_slots, whole_field, added[2], added_first, spellings;
     uint32_t n_wholes, whole_bits, n_added[2]; /* log2 of the slots; how many */
-    uint32_t chat_form;
-    uint32_t is_nfc;   /* 0 or 1 */
-    uint64_t identity; /* hash of all else */
+    uint16_t chat_form, is_nfc;                /* no hole before the next: all bytes are hashed */
+    uint64_t identity;                         /* hash of all else */
 };
 
 #define VOCABULARY_MAGIC "WEIRVOC5"

@@ -1,6 +1,7 @@
 #include "vocab/tokenizer_json.h"
 
 #include "base/map.h"
+#include "tokens/nfc.h"
 #include "tokens/vocabulary.h"
 #include "vocab/place.h"
 #include "json/json.h"
@@ -399,6 +400,16 @@ static enum status read_merges(struct reading *r, const struct alphabet *a,
     return ST_OK;
 }
 
+/* Those that are looked for in normalized text are so themselves. */
+static enum status normalize(struct reading *r, struct vocabulary_added *one) {
+    size_t begin = r->bytes.len;
+    enum status st = nfc_put(&r->bytes, one->text);
+    if (st != ST_OK)
+        return refuse(r, STEPS(NAMED("added_tokens")), "are too long");
+    one->text = (struct str){r->bytes.p + begin, r->bytes.len - begin};
+    return ST_OK;
+}
+
 static enum status read_added(struct reading *r, struct json_value root) {
     struct json_value list, v, content, id;
     struct json_iter it;
@@ -422,6 +433,8 @@ static enum status read_added(struct reading *r, struct json_value root) {
         if (one->text.n == 0)
             continue;
         one->is_late = is_true(v, STR("normalized"), !is_true(v, STR("special"), false));
+        if (one->is_late && r->source.is_nfc)
+            TRY(normalize(r, one));
         one->takes_before = is_true(v, STR("lstrip"), false);
         one->takes_behind = is_true(v, STR("rstrip"), false);
         r->source.n_added++;

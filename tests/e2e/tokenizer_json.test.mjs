@@ -108,7 +108,7 @@ function tokenizerJson({ merges, pre_tokenizer, normalizer = null, added = [], i
 const corpus = ['README.md', 'src/tokens/count.c', 'tests/e2e/tokenize.test.mjs'].map((f) => readFileSync(path.join(top, f), 'utf8')).join('\n')
     + "world's DON'T we've 中文字符的 共和国 です ました Привет мир 합니다 🎉😀 ½ éàü हिन्दी ไทย 123 1234 \n\n    \t".repeat(20);
 const added = [{ content: '<|endoftext|>' }, { content: '<think>', special: false }, { content: '<th', normalized: true },
-    { content: '<mask>', lstrip: true }, { content: '<tool_call>', rstrip: true, special: false }];
+    { content: '<mask>', lstrip: true }, { content: '<cafe\u0301>', normalized: true, special: false }, { content: '<tool_call>', rstrip: true, special: false }];
 const words = ['<think>', '<thi', '<mask>', ' \n <mask> ', '<tool_call>', '<tool_call> \n x', '<|endoftext'];
 
 let folder, merges;
@@ -159,13 +159,25 @@ describe('as Hugging Face counts', () => {
             if (normalizer) {
                 for (const [i, form] of ['NFD', 'NFKD', 'NFD'].entries()) texts.push(...texts.slice(i * 100, i * 100 + 100).map((t) => t.normalize(form)));
                 for (const marks of ['\u0338', '\u0301\u0323', '\u0323\u0301\u0323', '\u3099', '\u11a8'])
-                    texts.push(...['<think>', '<th', 'e', 'か', '각', '가', 'ᄀ', ''].flatMap((w) => [w + marks, `a${marks}${w}`, `${w} ${marks}${w}${marks}x`]));
+                    texts.push(...['<think>', '<th', '<mask>', '<tool_call>', ' \u0344<caf\u00e9>', 'e', 'か', '각', '가', 'ᄀ', ''].flatMap((w) => [w + marks, `a${marks}${w}`, `${w} ${marks}${w}${marks}x`]));
                 texts.push('cafe\u0301 \u212b \u1e9b\u0323 \u0958 \uf900 \u2126 \u037e', 'e' + '\u0301\u0323'.repeat(5000));
             }
             for (const f of readdirSync(path.join(top, 'src/tokens'))) texts.push(readFileSync(path.join(top, 'src/tokens', f), 'utf8'));
             await compare(file, texts, await truth(file, texts));
         });
     }
+
+    test('each mark, alone, in and out of order', async () => {
+        const file = write('marks.json', tokenizerJson({ merges: [], pre_tokenizer: byteLevel(true), normalizer: { type: 'NFC' } }));
+        const texts = [];
+        for (let code = 0x80, line = ''; code < 0x110000; code++) {
+            const c = String.fromCodePoint(code), isSyllable = code >= 0xac00 && code < 0xd7a4, isHalf = code >= 0xd800 && code < 0xe000;
+            if (!isHalf && (/\p{M}/u.test(c) || (c.normalize('NFD') !== c && (!isSyllable || code % 97 === 0))))
+                line += `${c} x${c}\u0334 x\u0345${c} x\u0301${c}\u0323 ${c.normalize('NFD')}\u0327 `;
+            if (line.length > 2000 || code === 0x10ffff) texts.push(line), line = '';
+        }
+        await compare(file, texts, await truth(file, texts));
+    });
 
     test('with whole pieces that no merging makes', async () => {
         const extra = ['zqxjzqxj', spell(Buffer.from('中国中国中国人民')), spell(Buffer.from(' wombatoxx')), '==+==', 'qq'];
@@ -287,6 +299,26 @@ describe('a model of the catalog with a tokenizer', () => {
         const oracle = get_encoding('o200k_base');
         await assertCounted(gateway, (text) => oracle.encode_ordinary(text).length);
         oracle.free();
+    });
+
+    test('has its prompts normalized, too long ones at leisure, and only then said not to fit', async (t) => {
+        const backend = await fakeBackend(t, (r) => r.write(answerBytes(JSON.stringify(completionOf('x', null)))));
+        // Of merges one alone: an e with an accent is a token.
+        const file = write('accents.json', tokenizerJson({ merges: [[...spell(Buffer.from('\u00e9'))].join(' ')], pre_tokenizer: byteLevel(true), normalizer: { type: 'NFC' } }));
+        const model = ownModel(file);
+        model.properties.maxContextTokens = 10000;
+        const gateway = await spawnGateway(t, { resources: [...resourceSet([backend.url], [deployment('ptu', { capacity: 300 })]), model] });
+        const call = (content) => chatCall(gateway, { messages: [{ role: 'user', content }], max_tokens: 1 });
+        const words = (n, e) => `${n} ` + `${e.repeat(10)} `.repeat(n);
+        for (const n of [10, 800, 800]) { // the longer ones are 25 KB, more than is counted at once
+            const text = words(n, 'e\u0301'), seen = gateway.lines().length, count = await by(file)(text);
+            const response = await call(text);
+            assert.equal(response.status, 200, await response.text());
+            assert.equal((await gateway.settled(seen + 1)).at(-1).promptTokens, count + 7);
+        }
+        const refused = await call(words(1000, 'e\u0301'));
+        assert.equal(refused.status, 400);
+        assert.match((await refused.json()).error.message, /maximum context length is 10000 tokens. However, your messages resulted in 11012 tokens/);
     });
 
     test('that cannot be read refuses the configuration, and the old one stays', async (t) => {
