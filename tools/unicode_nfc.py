@@ -53,6 +53,13 @@ def main():
         parts_of += parts
         numbers[n] = chars.setdefault(entry, len(chars))
 
+    entries = list(chars)
+    begins = [entries[number][1] == 0 and not entries[number][3] & NOT_SURE for number in numbers]
+    leads = [1] * 256
+    for n in range(CODE_POINTS):
+        if not begins[n]:
+            leads[chr(n).encode("utf-8", "surrogatepass")[0]] = 0
+
     blocks, index = {}, []
     for at in range(0, CODE_POINTS, BLOCK):
         index.append(blocks.setdefault(tuple(numbers[at:at + BLOCK]), len(blocks)))
@@ -66,6 +73,7 @@ def main():
                 f.write(",".join(map(str, values[at:at + 16])) + ",\n")
             f.write("};\n")
 
+        table("uint8_t nfc_leads[256]", leads)
         table(f"uint16_t nfc_blocks[{len(index)}]", index)
         table(f"uint16_t nfc_numbers[{len(flat)}]", flat)
         table(f"struct nfc_char nfc_chars[{len(chars)}]", ["{%d,%d,%d,%d}" % entry for entry in chars])

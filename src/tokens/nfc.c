@@ -73,23 +73,22 @@ static bool is_ascii(const unsigned char *p) {
 /* The first character that makes the text unsure, or its end; and where its segment begins. */
 static const unsigned char *find_unsure(const unsigned char *p, const unsigned char *end,
                                         const unsigned char **segment) {
-    enum { FIRST_MARK_LEAD = 0xcc }; /* of U+0300; characters below are all sure starters */
     uint8_t order = 0;
     *segment = p;
     while (p < end) {
-        if (*p < FIRST_MARK_LEAD) {
-            while (end - p > 8 && is_ascii(p))
+        if (*p < 0x80) {
+            for (p++; end - p >= 8 && is_ascii(p);)
                 p += 8;
-            if (*p < FIRST_MARK_LEAD) {
-                *segment = p++;
-                while (p < end && (*p & 0xc0) == 0x80)
-                    p++;
-                order = 0;
-                continue;
-            }
-            /* What was skipped ends with a starter. */
             *segment = p - 1;
             order = 0;
+            continue;
+        }
+        if (nfc_leads[*p]) {
+            *segment = p++;
+            while (p < end && (*p & 0xc0) == 0x80)
+                p++;
+            order = 0;
+            continue;
         }
         size_t n;
         const struct nfc_char *a = about(char_at(p, end, &n));

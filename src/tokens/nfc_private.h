@@ -26,6 +26,9 @@ extern const uint16_t nfc_numbers[];
 extern const struct nfc_char nfc_chars[];
 extern const uint32_t nfc_parts[];
 
+/* By the first byte of characters: whether all that begin so are starters, and sure. */
+extern const uint8_t nfc_leads[256];
+
 /* Two characters that make one, in the order of both. */
 struct nfc_pair {
     uint32_t first, second, joint;
